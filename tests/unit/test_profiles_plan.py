@@ -1,0 +1,233 @@
+"""Profiles and plans: counts against the real model, memory that grows as it must, refusals that help."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import spec as specs
+from appliance.errors import DoesNotFit, FileNotFound, InvalidBaseModel, UnknownName, UsageError
+from profiles import memory
+from profiles.catalogue import find_gpu
+from profiles.devices import Machine, read_devices, read_machine
+from profiles.memory import Shape
+from profiles.methods import known_methods, load_method
+from profiles.model import ModelProfile, read_model
+from profiles.planner import Question, make_plan
+
+LLAMA_8B = ModelProfile(
+    folder="-", architecture="LlamaForCausalLM", layers=32, hidden=4096, intermediate=14336, heads=32, kv_heads=8,
+    vocab=128_256, context=131_072, tied_embeddings=False, parameters=8_030_261_248, embedding_parameters=1_050_673_152,
+    dtype="BF16", weight_bytes=16_060_522_496,
+    linear_shapes=tuple(32 * [*2 * [(4096, 4096)], *2 * [(1024, 4096)], *2 * [(14336, 4096)], (4096, 14336)]),
+)  # fmt: skip
+DATASET = {"rows": {"kept": 900}, "tokens": {"longest": 600, "mean": 200}}
+
+
+def machine(description: str) -> Machine:
+    return read_machine({"LUTHIER_DEVICES": f"fake:{description}"})
+
+
+def plan(values: dict[str, Any], *, hardware: str = "1x24GB", model: ModelProfile = LLAMA_8B) -> dict[str, Any]:
+    spec = specs.parse(specs.with_values({}, values))
+    return make_plan(Question(spec=spec, dataset=DATASET, model=model, machine=machine(hardware)))
+
+
+def test_a_real_model_is_counted_to_the_last_parameter(test_data: Path) -> None:
+    profile = read_model(test_data / "tinystories656k")
+    assert profile.parameters == 656_000
+    assert (profile.layers, profile.hidden, profile.kv_heads, profile.context) == (2, 128, 4, 512)
+    assert profile.tied_embeddings
+
+
+def test_the_lora_parameters_of_a_known_model_are_the_published_number() -> None:
+    """41.9 million for rank 16 on all linear layers of Llama 3.1 8B, as peft prints it."""
+    assert memory.trainable_parameters(LLAMA_8B, "lora", 16) == 41_943_040
+
+
+def test_every_value_of_a_plan_has_its_reason() -> None:
+    made = plan({})
+    for key in ("method", "base_precision", "micro_batch", "accumulation", "sequence_length", "steps", "learning_rate"):
+        assert "because" in made["reasons"][key]
+        assert made["reasons"][key].split(",")[0].strip()
+    assert made["micro_batch"] * made["accumulation"] == made["batch"]
+    assert made["memory"]["device_bytes"] == sum(made["memory"]["parts"].values())
+
+
+def test_what_was_asked_is_what_is_planned() -> None:
+    asked = {
+        "training.rank": 4,
+        "training.steps": 77,
+        "training.batch": 8,
+        "training.micro_batch": 2,
+        "training.warmup": 0,
+    }
+    made = plan(asked)
+    assert {key: made[key.partition(".")[2]] for key in asked} == asked
+    assert made["reasons"]["rank"] == "4, because it was asked for"
+
+
+def test_a_job_that_cannot_fit_names_the_shortfall_and_changes_that_would() -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        plan({"training.method": "full"})
+    assert "short" in caught.value.message
+    assert caught.value.fixes
+    for fix in caught.value.fixes:
+        assert plan({"training.method": "full"} | fix["set"])["memory"]["device_bytes"] < 24e9
+
+
+def test_more_of_anything_needs_more_memory() -> None:
+    base = Shape(
+        adapter="lora", precision="bf16", micro_batch=2, sequence_length=512, checkpointing=False, rank=16, on_cpu=False
+    )
+    size = memory.device_bytes(memory.memory_parts(LLAMA_8B, base))
+    changes: list[dict[str, Any]] = [
+        {"micro_batch": 4},
+        {"sequence_length": 1024},
+        {"rank": 64},
+        {"precision": "fp32"},
+        {"adapter": "full"},
+    ]
+    for change in changes:
+        assert memory.device_bytes(memory.memory_parts(LLAMA_8B, replace(base, **change))) > size
+    assert memory.device_bytes(memory.memory_parts(LLAMA_8B, replace(base, checkpointing=True))) < size
+
+
+def test_a_small_device_makes_a_small_micro_batch_of_the_same_batch() -> None:
+    large, small = plan({}, hardware="1xA100-80GB"), plan({}, hardware="1x24GB")
+    assert large["micro_batch"] > small["micro_batch"]
+    assert large["batch"] == small["batch"]
+
+
+def test_small_models_learn_faster() -> None:
+    assert plan({}, model=replace(LLAMA_8B, hidden=256))["learning_rate"] > 5 * plan({})["learning_rate"]
+
+
+def test_a_wrong_method_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownName) as caught:
+        plan({"training.method": "lorra"})
+    assert caught.value.hint == "Did you mean 'lora'?"
+
+
+@pytest.mark.parametrize("name", known_methods())
+def test_every_method_recipe_parses_and_names_parts_that_exist(name: str) -> None:
+    from appliance.training import ADAPTERS, OBJECTIVES
+
+    method = load_method(name)
+    assert method.adapter in ADAPTERS
+    assert method.objective in OBJECTIVES
+    assert set(method.defaults["epochs"]) == {"fast", "balanced", "best"}
+
+
+def test_fake_machines_are_what_they_say() -> None:
+    gpus = machine("2x24GB,RTX4090,host=64GB").gpus
+    assert [gpu.memory_total_bytes for gpu in gpus] == [24 * 10**9] * 3
+    assert machine("8xA100-80GB,host=512GB").host_total_bytes == 512 * 10**9
+    assert gpus[0].torch_name == "cpu"
+
+
+@pytest.mark.parametrize("text", ["fake:", "fake:0x24GB", "fake:banana", "fake:2x24GB,host", "fake:99xRTX4090"])
+def test_an_unreadable_machine_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="does not describe"):
+        read_devices({"LUTHIER_DEVICES": text})
+
+
+def test_a_gpu_is_found_by_the_name_its_driver_gives() -> None:
+    drivers = {
+        "NVIDIA A100-SXM4-80GB": "A100 80GB",
+        "NVIDIA GeForce RTX 4090": "GeForce RTX 4090",
+        "Tesla T4": "Tesla T4",
+    }
+    for driver, name in drivers.items():
+        found = find_gpu(driver)
+        assert found is not None
+        assert found.name == name
+    assert find_gpu("NVIDIA A10G") is None
+
+
+def test_this_machine_has_a_processor() -> None:
+    devices = read_devices({})
+    assert devices[-1].kind == "cpu"
+    assert (devices[-1].memory_total_bytes or 0) > 10**8
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    config = {
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 10,
+        "max_position_embeddings": 16,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    header = json.dumps(
+        {"model.layers.0.x.weight": {"dtype": "F32", "shape": [2, 4], "data_offsets": [0, 32]}}
+    ).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(32))
+    return folder
+
+
+def test_a_whole_folder_is_read(model_folder: Path) -> None:
+    assert read_model(model_folder).parameters == 8
+
+
+def break_config(text: str) -> Any:
+    return lambda folder: (folder / "config.json").write_text(text)
+
+
+def remove(name: str) -> Any:
+    return lambda folder: (folder / name).unlink()
+
+
+def cut_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def long_header(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2**40) + b"{}")
+
+
+def escaping_index(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../outside.safetensors"}}))
+
+
+def pickle_instead(folder: Path) -> None:
+    shutil.move(folder / "model.safetensors", folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (remove("config.json"), "config.json"),
+        (remove("model.safetensors"), "no weights"),
+        (pickle_instead, "pytorch_model.bin"),
+        (break_config("[]"), "expected an object"),
+        (break_config("{"), "not JSON"),
+        (break_config('{"auto_map": {}}'), "auto_map"),
+        (break_config('{"num_hidden_layers": 1000000}'), "num_hidden_layers"),
+        (break_config("[" * 100_000), "not JSON"),
+        (cut_weights, "not a whole"),
+        (long_header, "not a whole"),
+        (escaping_index, "outside"),
+    ],
+)  # fmt: skip
+def test_a_broken_base_model_says_what_is_broken(model_folder: Path, spoil: Any, word: str) -> None:
+    spoil(model_folder)
+    with pytest.raises(InvalidBaseModel, match=word) as caught:
+        read_model(model_folder)
+    assert str(model_folder) in str(caught.value)
+
+
+def test_a_missing_base_model_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFound):
+        read_model(tmp_path / "none")
