@@ -1,0 +1,1 @@
+"""Runs models for the evaluation: loading, greedy answers, likelihoods. The only heavy folder of the room."""
