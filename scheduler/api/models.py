@@ -1,0 +1,59 @@
+"""Models: made here or added by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from appliance.errors import Conflict
+from scheduler import submit, view
+from scheduler.api.app import Parts
+from scheduler.store import jobs, lookup, things
+from scheduler.store.tables import ModelRow
+
+router = APIRouter(prefix="/models")
+
+
+class NewModel(BaseModel):
+    """A local model folder to be known under a name."""
+
+    path: str
+    name: str
+
+
+@router.get("")
+async def listed(house: Parts) -> dict[str, Any]:
+    with house.database.read() as session:
+        return {"items": [view.model(session, row) for row in lookup.newest(session, ModelRow)]}
+
+
+@router.post("", status_code=201)
+async def create(house: Parts, asked: NewModel, response: Response) -> dict[str, Any]:
+    """Know a folder under a name; the folder stays where it is."""
+    with house.database.write() as session:
+        row = submit.new_model(session, asked.path, asked.name)
+        things.save(session, row)
+        response.headers["Location"] = f"/api/v1/models/{row.id}"
+        return view.model(session, row)
+
+
+@router.get("/{key}")
+async def one(house: Parts, key: str) -> dict[str, Any]:
+    with house.database.read() as session:
+        return view.model(session, lookup.find(session, ModelRow, key, "model"))
+
+
+@router.delete("/{key}", status_code=204)
+async def remove(house: Parts, key: str) -> None:
+    """Forget a model; its folder stays. Refused while it is served, used by a job, or the base of another."""
+    with house.database.write() as session:
+        row = lookup.find(session, ModelRow, key, "model")
+        if things.deployment_of(session, row.id) is not None:
+            raise Conflict(f"'{row.name}' is being served.", hint=f"`luthier unserve {row.name}` first.")
+        for job in jobs.unfinished(session):
+            given = job.inputs.get("model")
+            if isinstance(given, dict) and given.get("path") == row.path:
+                raise Conflict(f"'{row.name}' is used by {job.id} ({job.kind}).", hint=f"Cancel {job.id} first.")
+        things.delete(session, row)

@@ -1,0 +1,294 @@
+"""The daemon's pulse: settle the attempts that ended, release what waited for them, start what can start.
+
+One step is short and never waits. It runs ten times a second, so that the next job starts at once when one ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlmodel import Session
+
+from appliance.errors import LuthierError
+from appliance.jobdir import Job
+from appliance.settings import Settings
+from appliance.states import JobState
+from appliance.text import now_iso
+from scheduler import deployments, outcomes, pipelines, queue
+from scheduler.deployments import Endpoint
+from scheduler.follow import Follower, Tail
+from scheduler.placement import REPORT, SERVE, Candidate, Capacity, Placement, Running, place
+from scheduler.settle import Ended, Verdict, judge
+from scheduler.store import jobs, things
+from scheduler.store.database import Database
+from scheduler.store.tables import JobRow, Loading
+from scheduler.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+_SLOWEST_RETRY = 30.0
+
+
+@dataclass
+class Dispatch:
+    """Everything that moves jobs."""
+
+    database: Database
+    supervisor: Supervisor
+    settings: Settings
+    capacity: Capacity
+    endpoint: Endpoint
+    follower: Follower = field(init=False)
+    heard: Any = None
+    """Called with (job id, event) for each event passed on."""
+    dirty: bool = True
+    """Whether something changed since the queue was last looked at."""
+    _not_before: dict[str, float] = field(default_factory=dict)
+    _look_again: float = math.inf
+
+    def __post_init__(self) -> None:
+        self.follower = Follower(self._heard)
+
+    def step(self) -> None:
+        """Settle, release, start. Raises ``DiskFull``; what could not be settled then is settled by a later step."""
+        for job, attempt in self.supervisor.ended():
+            self.settle(job, attempt)
+        self.supervisor.press()
+        if self.dirty or time.monotonic() >= self._look_again:
+            self.dirty = False
+            self.start()
+
+    def start(self) -> None:
+        """Start every queued job that placement lets go."""
+        with self.database.read() as session:
+            wanted = self.placement(session).starts
+        for chosen in wanted:
+            with self.database.write() as session:
+                claimed = queue.claim(session, chosen.id, chosen.device)
+            if claimed:
+                self._launch(chosen.id)
+        self._look_again = min(self._not_before.values(), default=math.inf)
+
+    def placement(self, session: Session) -> Placement:
+        """What would be decided now, with a reason for each job that waits."""
+        waiting = jobs.in_states(session, [JobState.QUEUED])
+        running = [Running(row.id, row.kind, row.name, row.device) for row in jobs.active(session)]
+        candidates = [self._candidate(session, row) for row in waiting]
+        return place(candidates, running, self.capacity, time.monotonic())
+
+    def settle(self, id_: str, attempt: int) -> None:
+        """Record how an attempt ended. A result that makes no sense fails its job and nothing else."""
+        tail = self.follower.leave(id_) or outcomes.last_words(self.supervisor.folder(id_), attempt)
+        self.endpoint.ended(id_)
+        with self.database.read() as session:
+            row = jobs.get(session, id_)
+        verdict = self._judge(row, attempt)
+        try:
+            self._conclude(row, attempt, verdict, tail)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            logger.exception("A result could not be used.", extra={"job": id_})
+            told = LuthierError(f"The result of the job cannot be used: {error!r}", hint="This is a bug of Luthier.")
+            verdict = Verdict(state=JobState.FAILED, outcome="bug", error=told.as_dict() | {"code": "bug"})
+            self._conclude(row, attempt, verdict, tail)
+        self.supervisor.forget(id_)
+        logger.info("Attempt ended.", extra={"job": id_, "attempt": attempt, "outcome": verdict.outcome})
+
+    def _conclude(self, row: JobRow, attempt: int, verdict: Verdict, tail: Tail) -> None:
+        """Everything that follows from an ended attempt, in one transaction."""
+        with self.database.write() as session:
+            self._record(session, row, attempt, verdict, tail)
+            if verdict.state is JobState.SUCCEEDED:
+                outcomes.succeeded(session, jobs.get(session, row.id))
+            elif verdict.state in (JobState.FAILED, JobState.CANCELLED):
+                queue.drop_dependents(session, row.id)
+            if row.kind == SERVE:
+                self._server_ended(session, row.id)
+            self.release(session)
+            self._tell_server(session)
+
+    def adopt(self, row: JobRow) -> bool:
+        """Go on watching an attempt that an earlier daemon started."""
+        if not self.supervisor.adopt(row.id, row.attempts):
+            return False
+        self.follower.follow(row.id, self.supervisor.folder(row.id).events, row.attempts)
+        return True
+
+    def wish_changed(self, row: JobRow) -> None:
+        """Act on a wish that was just recorded: ask a running job to stop."""
+        if row.cancel_requested or row.pause_requested:
+            self.supervisor.stop(row.id)
+
+    def changed_deployments(self, session: Session) -> None:
+        """Bring the server up to date after deployments were changed by hand."""
+        self._tell_server(session)
+        self.release(session)
+
+    def release(self, session: Session) -> None:
+        """Queue the blocked jobs that wait for nothing any more."""
+        queue.release_ready(session, lambda row: self._held(session, row))
+
+    def _held(self, session: Session, row: JobRow) -> bool:
+        """A report waits until the endpoint has answered whether the model is served."""
+        if row.kind != REPORT or row.pipeline is None:
+            return False
+        model = things.model_of_pipeline(session, row.pipeline)
+        deployment = things.deployment_of(session, model.id) if model else None
+        if deployment is None or deployment.state == Loading.FAILED:
+            return False
+        return deployment.state == Loading.LOADING or self.endpoint.base_url is None
+
+    def _candidate(self, session: Session, row: JobRow) -> Candidate:
+        wanted = row.device
+        if wanted is None and row.kind == "train":
+            planned = self._plan_of(session, row).get("devices") or []
+            wanted = planned[0] if planned and planned[0] in self.capacity.devices else None
+        return Candidate(row.id, row.kind, wanted, self._not_before.get(row.id, 0.0))
+
+    def _launch(self, id_: str) -> None:
+        """Write the job's folder if this is its first attempt, and start its shim."""
+        folder = self.supervisor.folder(id_)
+        try:
+            with self.database.write() as session:
+                row = jobs.get(session, id_)
+                if not folder.job_file.exists():
+                    job = self._job(session, row)
+                    folder.create(job)
+                    jobs.change(session, id_, inputs=dict(job.inputs))
+                if row.kind == SERVE:
+                    deployments.server_began(session)
+                    deployments.write_models(session, folder)
+            self.supervisor.launch(id_, row.attempts)
+        except (LuthierError, OSError) as error:
+            self._could_not_start(id_, error)
+            return
+        self.follower.follow(id_, folder.events, row.attempts)
+        with self.database.write() as session:
+            self.wish_changed(queue.move(session, id_, JobState.RUNNING))
+        logger.info("Attempt started.", extra={"job": id_, "attempt": row.attempts, "kind": row.kind})
+
+    def _could_not_start(self, id_: str, error: LuthierError | OSError) -> None:
+        told = error if isinstance(error, LuthierError) else LuthierError(f"The job could not be started: {error}")
+        logger.error("A job could not be started.", extra={"job": id_, "error": str(error)})
+        with self.database.write() as session:
+            row = jobs.get(session, id_)
+            jobs.close_attempt(session, id_, row.attempts, ended_at=now_iso(), outcome=told.code)
+            queue.move(session, id_, JobState.FAILED, error=told.as_dict())
+            queue.drop_dependents(session, id_)
+            if row.kind == SERVE:
+                deployments.server_failed(session, told.message)
+
+    def _job(self, session: Session, row: JobRow) -> Job:
+        """What is written to ``job.json``: inputs from what earlier jobs made, where they were not given."""
+        made = self._made(session, row)
+        pipeline = things.pipeline(session, row.pipeline) if row.pipeline else None
+        resolved = pipelines.inputs_of(row.kind, pipeline.base if pipeline else None, made)
+        plan = self._plan_of(session, row) if row.kind == "train" else {}
+        if row.kind == REPORT and row.pipeline:
+            resolved["endpoint"] = outcomes.endpoint_of(session, row.pipeline, self.endpoint)
+        inputs = (resolved | row.inputs) if row.depends_on or pipeline else row.inputs
+        devices = plan.get("devices") or []
+        return Job(
+            id=row.id,
+            kind=row.kind,
+            name=row.name,
+            spec=row.spec,
+            inputs=inputs if row.kind != SERVE else {},
+            plan=plan,
+            settings=_plain(self.settings.as_dict()),
+            device=row.device,
+            ranks=max(1, len(devices)),
+            pipeline=row.pipeline,
+            created_at=row.created_at,
+        )
+
+    def _made(self, session: Session, row: JobRow) -> dict[str, pipelines.Made]:
+        """What the jobs this one can build on have made, by kind."""
+        before = jobs.of_pipeline(session, row.pipeline) if row.pipeline else ()
+        rows = [*before, *(jobs.get(session, id_) for id_ in row.depends_on)]
+        return {
+            other.kind: pipelines.Made(other.result or {}, str(self.supervisor.folder(other.id).path))
+            for other in rows
+            if other.state == JobState.SUCCEEDED
+        }
+
+    def _plan_of(self, session: Session, row: JobRow) -> Mapping[str, Any]:
+        made = self._made(session, row).get("plan")
+        plan: Mapping[str, Any] = made.result.get("plan") or {} if made else {}
+        return plan
+
+    def _judge(self, row: JobRow, attempt: int) -> Verdict:
+        folder = self.supervisor.folder(row.id)
+        progressed = outcomes.newest_checkpoint(folder) > row.checkpoint
+        if row.kind == SERVE:
+            progressed = self._lived_long(folder.read_exit(attempt))
+        ended = Ended(
+            kind=row.kind,
+            result=folder.read_result(attempt),
+            exit=folder.read_exit(attempt),
+            cancel_requested=row.cancel_requested,
+            pause_requested=row.pause_requested,
+            fruitless=row.fruitless,
+            progressed=progressed,
+        )
+        return judge(ended)
+
+    @staticmethod
+    def _lived_long(exit_record: Mapping[str, Any] | None) -> bool:
+        """A server that served for a while and then died is not one that cannot start."""
+        return exit_record is None or float(exit_record.get("seconds") or 0) > 60
+
+    def _record(self, session: Session, row: JobRow, attempt: int, verdict: Verdict, tail: Tail) -> None:
+        folder = self.supervisor.folder(row.id)
+        jobs.close_attempt(session, row.id, attempt, **outcomes.attempt_record(folder, attempt, verdict.outcome))
+        if row.state == JobState.STARTING:
+            queue.move(session, row.id, JobState.RUNNING)
+        values: dict[str, Any] = {"fruitless": verdict.fruitless, "checkpoint": outcomes.newest_checkpoint(folder)}
+        values["progress"] = tail.progress or row.progress
+        if verdict.state is JobState.QUEUED:
+            queue.move(session, row.id, JobState.INTERRUPTED, **values)
+            queue.move(session, row.id, JobState.QUEUED, pause_requested=False)
+            if verdict.fruitless:
+                self._not_before[row.id] = time.monotonic() + min(_SLOWEST_RETRY, 0.25 * 4 ** (verdict.fruitless - 1))
+            return
+        self._not_before.pop(row.id, None)
+        values |= {"result": verdict.result, "error": verdict.error, "pause_requested": False}
+        queue.move(session, row.id, verdict.state, **values)
+
+    def _server_ended(self, session: Session, id_: str) -> None:
+        row = jobs.get(session, id_)
+        if row.state == JobState.FAILED:
+            deployments.server_failed(session, str((row.error or {}).get("message") or "The server failed."))
+        elif row.state == JobState.QUEUED:
+            deployments.server_began(session)
+        else:
+            deployments.ensure_server(session)
+
+    def _tell_server(self, session: Session) -> None:
+        """Write ``models.json`` of the running server and of one that is about to start."""
+        for server in deployments.servers(session):
+            folder = self.supervisor.folder(server.id)
+            if folder.job_file.exists():
+                deployments.write_models(session, folder)
+
+    def _heard(self, job: str, event: Mapping[str, Any]) -> None:
+        """Take in what a worker says; the server's words move deployments."""
+        self.endpoint.heard(job, event)
+        if event["type"] in ("loaded", "ready"):
+            with self.database.write() as session:
+                if jobs.get(session, job).kind == SERVE and deployments.heard(session, event):
+                    self._tell_server(session)
+                self.release(session)
+        if self.heard is not None:
+            self.heard(job, event)
+
+
+def _plain(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Settings as JSON has them: equal after writing and reading."""
+    return {
+        name: {key: list(value) if isinstance(value, tuple) else value for key, value in section.items()}
+        for name, section in sections.items()
+    }
