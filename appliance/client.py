@@ -5,63 +5,25 @@ Light: httpx2 is imported when a client is made, and nothing here knows the data
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
-from appliance.errors import DaemonUnreachable, LuthierError, TimedOut, error_from_dict
+from appliance.errors import DaemonUnreachable
 from appliance.launch import last_line, spawn_daemon
 from appliance.paths import Paths
 from appliance.settings import Settings
 from appliance.text import safe_text
+from appliance.wire import Connection
 
-if TYPE_CHECKING:
-    import httpx2
-
-PREFIX = "/api/v1"
-# A request that the daemon does not answer in this time (seconds) means that it hangs.
-_TIMEOUT = 30.0
-# A quiet event stream is left after this time (seconds), and the caller takes it up again at its cursor.
-_STREAM_TIMEOUT = 45.0
 # How long (seconds) a daemon may take to answer after it was started.
 _START_TIMEOUT = 20.0
 
 
-class Client:
-    """A connection to the daemon of one installation. Every method raises the error that the daemon named.
-
-    ``transport`` replaces the socket in tests, which run against the real routes in-process. One client may be
-    used by several threads; ``close`` from another thread ends a stream.
-    """
-
-    def __init__(self, paths: Paths, transport: httpx2.BaseTransport | None = None) -> None:
-        import httpx2
-
-        self.paths = paths
-        self.cursor = 0
-        """Number of the last event that ``stream`` yielded."""
-        self._http = httpx2.Client(
-            base_url=f"http://luthier{PREFIX}",
-            transport=transport or httpx2.HTTPTransport(uds=str(paths.socket), verify=False, trust_env=False),
-            timeout=httpx2.Timeout(_TIMEOUT, connect=5.0),
-            trust_env=False,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
+class Queue(Connection):
+    """The part of the API that is about work."""
 
     def status(self) -> dict[str, Any]:
         """``luthier.status/1``: the daemon, its jobs by state, its endpoint and devices."""
@@ -70,8 +32,6 @@ class Client:
     def shutdown(self, stop_jobs: bool = False) -> dict[str, Any]:
         """Ask the daemon to end; running jobs go on without it unless ``stop_jobs``."""
         return self._object("POST", "/shutdown", json={"stop_jobs": stop_jobs})
-
-    # Pipelines and jobs
 
     def start_tune(self, spec: Mapping[str, Any], key: str | None = None) -> dict[str, Any]:
         """Queue a whole tune. The same ``key`` again gives the same pipeline: a lost answer can be asked for again."""
@@ -115,8 +75,9 @@ class Client:
         return self._object("GET", f"/jobs/{_part(name)}")
 
     def act(self, name: str, verb: str) -> dict[str, Any]:
-        """``cancel``, ``pause``, ``resume`` or ``rerun`` a job."""
-        return self._object("POST", f"/jobs/{_part(name)}/{verb}")
+        """``cancel``, ``pause``, ``resume`` or ``rerun`` a job, or a whole tune by its ``p-`` id."""
+        room = "pipelines" if name.startswith("p-") else "jobs"
+        return self._object("POST", f"/{room}/{_part(name)}/{verb}")
 
     def events(self, name: str, after: int = 0) -> list[dict[str, Any]]:
         """A job's own events with a number above ``after``."""
@@ -131,7 +92,9 @@ class Client:
         params = {"tail": tail} | ({"attempt": attempt} if attempt else {})
         return self._object("GET", f"/jobs/{_part(name)}/log", params=params)
 
-    # Things made
+
+class Client(Queue):
+    """The whole API of one installation's daemon: the work, and the things that work makes."""
 
     def datasets(self) -> list[dict[str, Any]]:
         return self._items("/datasets")
@@ -178,79 +141,10 @@ class Client:
     def devices(self) -> list[dict[str, Any]]:
         return self._items("/devices")
 
-    # What happens
-
-    def stream(self, after: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Everything that happens, as ``(event, data)``, until the daemon ends it or nothing was said for a while.
-
-        ``event`` is job, pipeline, dataset, model, deployment, progress, status, or ``reset``: what was known is
-        out of date and must be asked for again. Continue with ``stream(client.cursor)``.
-        """
-        import httpx2
-
-        timeout = httpx2.Timeout(_TIMEOUT, connect=5.0, read=_STREAM_TIMEOUT)
-        try:
-            with self._mapped(), self._http.sse("/events", params={"after": after}, timeout=timeout) as source:
-                if source.response.is_error:
-                    source.response.read()
-                    raise _refusal(source.response)
-                for event in source:
-                    if event.id.isdigit():
-                        self.cursor = int(event.id)
-                    yield event.event, json.loads(event.data or "{}")
-        except TimedOut:
-            return
-
-    def _items(self, path: str, **params: str | int | None) -> list[dict[str, Any]]:
-        given = {key: value for key, value in params.items() if value is not None}
-        items: list[dict[str, Any]] = self._object("GET", path, params=given).get("items", [])
-        return items
-
-    def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        response = self._request(method, path, **options)
-        value = response.json() if response.content else {}
-        return value if isinstance(value, dict) else {"items": value}
-
-    def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        with self._mapped():
-            response = self._http.request(method, path, **options)
-        if not response.is_success:
-            raise _refusal(response)
-        return response
-
-    @contextmanager
-    def _mapped(self) -> Iterator[None]:
-        """Turn what httpx2 raises into errors of ours; the only place that does."""
-        import httpx2
-
-        try:
-            yield
-        except httpx2.ReadTimeout as error:
-            raise TimedOut(
-                f"The daemon did not answer within {_TIMEOUT:.0f} s.", hint="`luthier daemon logs` shows what it does."
-            ) from error
-        except (httpx2.TransportError, httpx2.StreamError) as error:
-            raise DaemonUnreachable(
-                f"No daemon answers on {self.paths.socket}.",
-                hint="Start it with `luthier daemon start`.",
-                where=str(self.paths.socket),
-            ) from error
-
 
 def _part(name: str) -> str:
     """A name as one segment of a path."""
     return quote(name, safe="") or "%20"
-
-
-def _refusal(response: httpx2.Response) -> LuthierError:
-    """The error that a response other than 2xx describes."""
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    if isinstance(body, dict) and ("code" in body or "detail" in body):
-        return error_from_dict(body)
-    return LuthierError(f"The daemon answered {response.status_code} to {response.request.url.path}.")
 
 
 def ensure_daemon(paths: Paths, settings: Settings | None = None, *, timeout: float = _START_TIMEOUT) -> dict[str, Any]:

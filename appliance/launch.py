@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from appliance import durable
 from appliance.paths import Paths
@@ -36,6 +37,12 @@ def child_environment(settings: Settings | None = None, environ: Mapping[str, st
 def python(module: str, *arguments: str) -> list[str]:
     """The command line that runs a module of ours."""
     return [sys.executable, "-m", module, *arguments]
+
+
+def become(module: str, *arguments: str, settings: Settings | None = None) -> NoReturn:
+    """Replace this process by a module of ours."""
+    command = python(module, *arguments)
+    os.execve(command[0], command, child_environment(settings))  # noqa: S606  a list of arguments, no shell
 
 
 def spawn_daemon(paths: Paths, settings: Settings | None = None) -> subprocess.Popen[bytes]:
