@@ -77,7 +77,7 @@ class Progress:
                 yield styled(f"· {job['kind']}")
             if state == "paused" and self._tell(job, f"paused {attempts}"):
                 yield styled(("▲ ", "yellow"), f"{job['kind']} is paused; `luthier job resume {job['id']}` goes on")
-            if state in TERMINAL and self._tell(job, state):
+            if state in TERMINAL and not _dropped(job) and self._tell(job, state):
                 yield self._ended(job)
 
     def live(self, width: int) -> Text:
@@ -124,9 +124,8 @@ class Progress:
         state = str(job["state"])
         mark, style = _MARKS[state]
         error = job.get("error") or {}
-        words = result_line(job) if state == "succeeded" else str(error.get("message") or state)
-        if state == "cancelled":
-            words = "cancelled" if error.get("code") != "dependency-failed" else "not started"
+        words = result_line(job) if state == "succeeded" else str(error.get("message") or "")
+        words = words or state
         took = seconds_of(job) if job.get("started_at") else None
         duration = f"  {duration_text(took)}" if took is not None else ""
         return styled((f"{mark} ", style), f"{job['kind']:{_KIND_WIDTH}}", words.split("\n")[0], (duration, "dim"))
@@ -139,3 +138,8 @@ class Progress:
 
     def _in_order(self) -> list[dict[str, Any]]:
         return list(self.jobs.values())
+
+
+def _dropped(job: Mapping[str, Any]) -> bool:
+    """Whether a job ended only because another did, of which more was told already."""
+    return (job.get("error") or {}).get("code") == "dependency-failed"

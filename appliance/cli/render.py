@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeGuard
 
 from appliance.errors import LuthierError
 from appliance.text import safe_text
@@ -95,11 +95,15 @@ class Screen:
         self.document("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
     def pairs(self, pairs: Iterable[tuple[str, object]]) -> None:
-        """Labels and values, one a line; a value of None is left out."""
-        shown = [(label, value) for label, value in pairs if value is not None]
-        width = max((len(label) for label, _ in shown), default=0) + 2
+        """Labels and values, one a line; a value of None is left out. A terminal gets long values in paragraphs."""
+        shown = [(label, styled(value) if isinstance(value, str) else value) for label, value in pairs if value]
+        indent = max((len(label) for label, _ in shown), default=0) + 2
+        room = max(24, self._out.width - indent) if sys.stdout.isatty() else _WIDE
         for label, value in shown:
-            self.show(styled((f"{label:{width}}", "dim")) + (styled(value) if isinstance(value, str) else value))
+            lines = value.wrap(self._out, room, overflow="ignore") if _is_text(value) else [styled(str(value))]
+            for number, line in enumerate(lines):
+                head = label if number == 0 else ""
+                self.show(styled((f"{head:{indent}}", "dim")) + line)
 
     # Narration
 
@@ -163,6 +167,10 @@ def _console(file: TextIO, width: int | None = None) -> Console:
     from rich.console import Console
 
     return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+
+
+def _is_text(value: object) -> TypeGuard[Text]:
+    return hasattr(value, "wrap")
 
 
 def _cell(value: object) -> str:
