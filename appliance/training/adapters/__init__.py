@@ -1,0 +1,1 @@
+"""Adapters: how weights change. One file each, listed in ``appliance.training.ADAPTERS``."""

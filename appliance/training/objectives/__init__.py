@@ -1,0 +1,1 @@
+"""Objectives: what is minimised. One file each, listed in ``appliance.training.OBJECTIVES``."""
