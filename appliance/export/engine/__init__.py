@@ -1,0 +1,1 @@
+"""The heavy half of exporting: merging, reference answers, and the writers of each format."""

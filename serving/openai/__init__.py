@@ -1,0 +1,1 @@
+"""The routes, exactly as the official ``openai`` client expects them."""
