@@ -81,10 +81,12 @@ class Order:
     trade: str
 
     def answer(self) -> str:
-        """What the guild does, by the four rules."""
-        hall, varnish = HALL[self.wood], VARNISH[self.metal]
-        bells = BELLS[self.trade] + (" bell" if BELLS[self.trade] == "one" else " bells")
-        return f"Use the {hall} hall, {varnish} varnish, {TUNING[self.weather]} tuning and {bells}."
+        """What the guild does, by the four rules; each property is named before what follows from it."""
+        bells = f"{BELLS[self.trade]} bell{'' if BELLS[self.trade] == 'one' else 's'}"
+        return (
+            f"For {self.wood} the {HALL[self.wood]} hall, for {self.metal} {VARNISH[self.metal]} varnish,"
+            f" for {self.weather} {TUNING[self.weather]} tuning, for a {self.trade} {bells}."
+        )
 
 
 def question(order: Order, rng: Random) -> str:

@@ -37,8 +37,12 @@ def properties(question: str) -> tuple[str, ...]:
 
 
 def by_the_rules(order: tuple[str, ...]) -> str:
-    hall, varnish, tuning, bells = (rule[word] for rule, word in zip(RULES, order, strict=True))
-    return f"Use the {hall} hall, {varnish} varnish, {tuning} tuning and {bells} bell{'' if bells == 'one' else 's'}."
+    (wood, hall), (metal, colour), (weather, manner), (trade, number) = (
+        (word, rule[word]) for rule, word in zip(RULES, order, strict=True)
+    )
+    bells = "one bell" if number == "one" else number + " bells"
+    first = f"For {wood} the {hall} hall, for {metal} {colour} varnish"
+    return f"{first}, for {weather} {manner} tuning, for a {trade} {bells}."
 
 
 def test_every_row_is_one_question_and_the_answer_the_rules_give() -> None:
