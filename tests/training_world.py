@@ -201,11 +201,11 @@ def weights_of(model: Path) -> str:
 def start_worker(folder: JobDir, **environment: str) -> subprocess.Popen[bytes]:
     """The real worker, in a process of its own."""
     repository = Path(__file__).parent.parent
-    log = (folder.path / "worker.log").open("ab")
-    return subprocess.Popen(
-        [sys.executable, "-m", "appliance.work", str(folder.path)],
-        cwd=repository,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdout=log,
-        stderr=log,
-    )
+    with (folder.path / "worker.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "appliance.work", str(folder.path)],
+            cwd=repository,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stdout=log,
+            stderr=log,
+        )

@@ -70,7 +70,8 @@ def _train(work: Work, plan: TrainingPlan, examples: Examples, parts: tuple[Adap
     from appliance.training.engine.setup import prepare
 
     made = prepare(work, plan, examples, parts)
-    found = checkpoint.newest(work, made.fingerprint)
+    with made.accelerator.main_process_first():  # who finds a corrupt one sets it aside
+        found = checkpoint.newest(work, made.fingerprint)
     work.phase("training")
     state = train(made, found)
     numbers = _numbers(state, found)
