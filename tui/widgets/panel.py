@@ -1,0 +1,41 @@
+"""A box of text that scrolls."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.keys import PANELS, bindings_of
+
+
+class Panel(VerticalScroll, inherit_bindings=False):
+    """Text in a box with a title; it can stay at its end while text is added."""
+
+    BINDINGS = bindings_of(PANELS)
+
+    def __init__(self, *, id: str, title: str = "", follow: bool = False) -> None:
+        super().__init__(id=id)
+        self.border_title = title
+        self._follow = follow
+        self._text = Static(Content(""), markup=False)
+        self._shown = Content("")
+
+    def compose(self) -> ComposeResult:
+        yield self._text
+
+    @property
+    def room(self) -> int:
+        """Cells for one line of text."""
+        return max(8, self.scrollable_content_region.width)
+
+    def show(self, content: Content) -> None:
+        """Show this text; the place where a person has scrolled to is kept."""
+        if content.is_same(self._shown):
+            return
+        at_end = self.scroll_offset.y >= self.max_scroll_y - 1
+        self._shown = content
+        self._text.update(content)
+        if self._follow and at_end:
+            self.scroll_end(animate=False)
