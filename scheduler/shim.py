@@ -51,6 +51,8 @@ class Tree:
     """Process ids, by rank."""
     ended: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Process id → wait status and peak memory in bytes."""
+    failed: int | None = None
+    """The first rank that ended badly; the others are ended because of it."""
     terms: int = 0
 
     def on_term(self, _number: int, _frame: FrameType | None) -> None:
@@ -77,13 +79,14 @@ class Tree:
                 continue
             self.ended[pid] = (status, usage.ru_maxrss * 1024)
             if status != 0:
+                self.failed = self.failed or pid
                 self.signal(signal.SIGKILL)
             elif len(self.ended) < len(self.ranks):
                 signal.alarm(_STRAGGLERS)
 
     def record(self, seconds: float) -> dict[str, object]:
         """``exit.json``: how the first rank that failed ended, or rank 0."""
-        told = next((pid for pid in self.ranks if self.ended[pid][0] != 0), self.ranks[0])
+        told = self.failed or self.ranks[0]
         code = os.waitstatus_to_exitcode(self.ended[told][0])
         return {
             "code": code if code >= 0 else None,

@@ -50,6 +50,7 @@ class Database:
         if lock is None:
             raise AnotherDaemon(f"Another daemon of {paths.state} is running.", hint="`luthier status` asks it.")
         self._lock = lock
+        self.closed = False
         self.listener: Changed = _nobody
         try:
             self._engine = _engine(paths)
@@ -91,6 +92,7 @@ class Database:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self._engine.dispose()
         os.close(self._lock)
+        self.closed = True
 
 
 def note(session: Session, noun: str, id_: str) -> None:
