@@ -19,7 +19,6 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import engine
 import preflight
@@ -28,7 +27,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 VENV = CHECKOUT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = CHECKOUT / "installer" / "constraints.txt"
-LOG = VENV / "install.log"
+LOG = CHECKOUT / ".install.log"
 STAMP = VENV / "luthier-installed"
 RUN_EXTRAS = ("daemon", "train", "serve", "tui")
 PROGRESS_EVERY_S = 15
@@ -122,7 +121,8 @@ def _build_engine(requirement: str, arguments: list[str], folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as building:
         step(
             f"Compiling the inference engine {how} (once; about 4 minutes on two cores)",
-            _pip("wheel", "--no-deps", "-w", building, requirement),
+            # pip would take a wheel from its own cache whatever switches that one was built with.
+            _pip("wheel", "--no-cache-dir", "--no-deps", "-w", building, requirement),
             environ={"CMAKE_ARGS": " ".join(arguments)},
         )
         built = next(Path(building).glob("*.whl"))
@@ -143,7 +143,7 @@ def step(title: str, command: list[str], *, environ: dict[str, str] | None = Non
     """Run one command with its output in the log, and say every few seconds that it goes on. Raises ``Refused``."""
     say(f"• {title} …")
     started = time.monotonic()
-    with _log() as log:
+    with LOG.open("ab") as log:
         log.write(f"\n$ {' '.join(command)}\n".encode())
         log.flush()
         child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(environ or {})})
@@ -164,27 +164,16 @@ def _wait(child: subprocess.Popen[bytes], started: float) -> None:
             child.wait(timeout=PROGRESS_EVERY_S)
             return
         except subprocess.TimeoutExpired:
-            say(f"  {time.monotonic() - started:4.0f} s  {_last_line()[:90]}")
-
-
-@contextmanager
-def _log() -> Iterator[IO[bytes]]:
-    path = LOG if VENV.exists() and PYTHON.exists() else CHECKOUT / ".venv-install.log"
-    with path.open("ab") as stream:
-        yield stream
-
-
-def _last_line() -> str:
-    lines = [line for path in (LOG, CHECKOUT / ".venv-install.log") if path.exists() for line in _tail(path)]
-    return lines[-1] if lines else ""
+            say(f"  {time.monotonic() - started:4.0f} s  {_tail(LOG)[-1][:90]}")
 
 
 def _reason() -> str:
-    errors = [line for line in (_tail(LOG) if LOG.exists() else []) if "error" in line.lower() or "No space" in line]
+    errors = [line for line in _tail(LOG) if "error" in line.lower() or "No space" in line]
     return f"pip says: {errors[-1].strip()}" if errors else ""
 
 
 def _tail(path: Path) -> list[str]:
+    """The last lines of a log that are not empty."""
     with path.open("rb") as stream:
         stream.seek(max(0, path.stat().st_size - 8000))
         text = stream.read().decode("utf-8", "replace")
