@@ -5,8 +5,9 @@ A format is ``exporter`` or ``exporter:precision``, such as ``gguf:q8_0`` or ``s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.errors import unknown_name
 from appliance.registry import Entry, Registry
@@ -34,6 +35,21 @@ class Format:
     """Largest mean Kullback-Leibler divergence from the trained model, in nats a token."""
     perplexity: float
     """Largest factor between the perplexities, either way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What an exporter is asked for: ``export(order) -> {name of format: path}``."""
+
+    merged: Path
+    """The model as a committed Hugging Face folder."""
+    artifacts: Path
+    """Where the exporter commits what it makes, in a folder of its own."""
+    name: str
+    """Of the model; fit for a file name."""
+    formats: tuple[Format, ...]
+    phase: Callable[[str], None]
+    """Told what goes on."""
 
 
 def _gguf(precision: str, divergence: float, perplexity: float, *, exact: bool = False) -> Format:

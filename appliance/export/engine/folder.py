@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance import durable
-from appliance.export.formats import Format
+from appliance.export.formats import Order
 
 
-def export(
-    merged: Path, artifacts: Path, name: str, formats: Sequence[Format], phase: Callable[[str], None]
-) -> dict[str, Path]:
+def export(order: Order) -> dict[str, Path]:
     """The folder as it was committed, checked against its manifest. Raises ``CorruptFolder``."""
-    durable.verify_folder(merged)
-    return {format_.name: merged for format_ in formats}
+    durable.verify_folder(order.merged)
+    return {format_.name: order.merged for format_ in order.formats}

@@ -10,7 +10,7 @@ import argparse
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from appliance.data.chat import load_template
 from appliance.errors import CorruptFolder, InvalidBaseModel, JobFailed
 from appliance.export.architecture import Architecture, read_architecture
 from appliance.export.engine.weights import Weight, read_weights
-from appliance.export.formats import Format
+from appliance.export.formats import Order
 from appliance.export.vocabulary import read_vocabulary
 
 # The writer tells of every file it begins; the job tells its phases itself.
@@ -60,17 +60,15 @@ class _Tensor:
         return quantize(interleave(values, self.heads) if self.heads else values, self.kind)
 
 
-def export(
-    merged: Path, artifacts: Path, name: str, formats: Sequence[Format], phase: Callable[[str], None]
-) -> dict[str, Path]:
-    """Write a file for each format into ``artifacts/gguf``. Raises ``InvalidBaseModel`` for what is not covered."""
-    target = artifacts / "gguf"
-    files = {format_.name: f"{name}-{format_.precision}.gguf" for format_ in formats}
+def export(order: Order) -> dict[str, Path]:
+    """Write a file for each format into ``gguf``. Raises ``InvalidBaseModel`` for a model that is not covered."""
+    target = order.artifacts / "gguf"
+    files = {format_.name: f"{order.name}-{format_.precision}.gguf" for format_ in order.formats}
     if not _is_made(target, files.values()):
         with durable.folder(target) as staged:
-            for format_ in formats:
-                phase(f"writing {format_.name}")
-                convert(merged, staged / files[format_.name], format_.precision)
+            for format_ in order.formats:
+                order.phase(f"writing {format_.name}")
+                convert(order.merged, staged / files[format_.name], format_.precision)
     return {format_name: target / file for format_name, file in files.items()}
 
 
@@ -82,7 +80,7 @@ def convert(folder: Path, out: Path, precision: str) -> None:
     whole = out.with_name(f"{out.name}.f32")
     try:
         write(folder, whole, "f32")
-        _quantise(whole, out, precision)
+        quantise(whole, out, precision)
     finally:
         whole.unlink(missing_ok=True)
 
@@ -238,7 +236,7 @@ def _is_made(target: Path, files: Iterable[str]) -> bool:
     return False
 
 
-def _quantise(source: Path, out: Path, precision: str) -> None:
+def quantise(source: Path, out: Path, precision: str) -> None:
     """Have llama.cpp quantise in a process of its own: it aborts where it cannot go on."""
     command = [sys.executable, "-m", "appliance.export.engine.quantise", str(source), str(out), precision]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

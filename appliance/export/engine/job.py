@@ -12,7 +12,7 @@ from appliance import durable
 from appliance.errors import CorruptFolder
 from appliance.export.engine.reference import make_reference
 from appliance.export.engine.trained import Trained
-from appliance.export.formats import EXPORTERS, Format, parse_formats
+from appliance.export.formats import EXPORTERS, Format, Order, parse_formats
 from appliance.export.reference import read_reference
 from appliance.work import Work
 
@@ -28,7 +28,8 @@ def run(work: Work) -> dict[str, Any]:
     merged, reference = _merge(work, artifacts / "merged", artifacts / "reference.json")
     made: dict[str, Path] = {}
     for exporter, asked in groupby(sorted(formats, key=lambda f: f.exporter), key=lambda f: f.exporter):
-        made |= EXPORTERS.load(exporter)(merged, artifacts, name, tuple(asked), work.phase)
+        order = Order(merged=merged, artifacts=artifacts, name=name, formats=tuple(asked), phase=work.phase)
+        made |= EXPORTERS.load(exporter)(order)
     return {
         "merged": str(merged),
         "artifacts": [_described(format_, made[format_.name]) for format_ in formats],
