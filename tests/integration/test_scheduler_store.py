@@ -143,9 +143,14 @@ def test_what_was_not_committed_is_neither_stored_nor_announced(database: Databa
     told: list[tuple[str, str]] = []
     database.listener = lambda noun, id_: told.append((noun, id_))
     put(database, "j-aaaaaa")
-    with pytest.raises(ZeroDivisionError), database.write() as session:
-        queue.move(session, "j-aaaaaa", JobState.CANCELLED)
-        raise ZeroDivisionError
+
+    def interrupted() -> None:
+        with database.write() as session:
+            queue.move(session, "j-aaaaaa", JobState.CANCELLED)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
     assert state(database, "j-aaaaaa") == JobState.QUEUED
     assert told == [("job", "j-aaaaaa")]
 

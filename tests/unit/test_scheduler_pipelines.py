@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_tune_is_a_chain_in_the_order_of_the_house() -> None:
     made = jobs_of(pipeline())
     assert tuple(row.kind for row in made) == STEPS
     assert made[0].depends_on == []
-    assert all(later.depends_on == [earlier.id] for earlier, later in zip(made, made[1:], strict=False))
+    assert all(later.depends_on == [earlier.id] for earlier, later in pairwise(made))
     assert {row.pipeline for row in made} == {"p-aaaaaa"}
 
 
