@@ -59,7 +59,8 @@ def _retention_lines(retention: Mapping[str, Any]) -> list[str]:
         kept = f"Retention: {figures} of the base, {100 * overall['kept']:.1f} % of the probability kept{bound}"
     else:
         counted = sum(skill["passed"] is not None for skill in retention["skills"].values())
-        kept = f"Retention: {100 * overall['kept']:.1f} % of the base's score on {counted} skills kept{bound}"
+        skills = "1 skill" if counted == 1 else f"{counted} skills"
+        kept = f"Retention: {100 * overall['kept']:.1f} % of the base's score on {skills} kept{bound}"
     return [f"{kept}: {'passed' if passed else 'not passed'}.{f' {reason}' if reason else ''}"]
 
 

@@ -34,7 +34,7 @@ def by_skill(outcomes: Mapping[str, Sequence[Outcome]], *, seed: int = 0) -> dic
     counted = [name for name, skill in skills.items() if skill["base"] >= CAN_DO]
     body = {"measure": "exact_match", "rule": SKILLS_RULE, "skills": skills}
     if not counted:
-        reason = f"The base does none of the {len(skills)} skills (each scores below {100 * CAN_DO:.0f} %)."
+        reason = f"the base scores {100 * CAN_DO:.0f} % or more on none of the skills ({', '.join(skills)})."
         return {"passed": None, "reason": reason, **body, "overall": None}
     overall = _overall([outcome for name in counted for outcome in outcomes[name]], seed)
     forgotten = [name for name in counted if not skills[name]["passed"]]

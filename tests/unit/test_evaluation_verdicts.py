@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +148,7 @@ def test_a_loss_spread_thin_over_all_skills_fails_retention_too() -> None:
 def test_retention_of_skills_the_base_never_had_is_not_judged() -> None:
     found = by_skill({"sort": skill(2, 30)})
     assert found["passed"] is None
-    assert "none of the 1 skills" in found["reason"]
+    assert "on none of the skills (sort)" in found["reason"]
 
 
 def test_replayed_examples_may_become_a_little_less_likely_but_no_more() -> None:
@@ -311,3 +314,16 @@ def test_tasks_are_either_proof_or_retention() -> None:
     roles = {name: TASKS.load(name).role for name in TASKS}
     assert roles["held_out"] == roles["held_out_loss"] == Role.PROOF
     assert roles["retention"] == roles["replay_loss"] == Role.RETENTION
+
+
+def test_the_light_part_of_the_room_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, appliance.evaluation.report, appliance.evaluation.scores\n"
+        "from appliance.evaluation.tasks import TASKS\n"
+        "from appliance.evaluation.metrics import METRICS\n"
+        "[table.load(name) for table in (TASKS, METRICS) for name in table]\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    heavy = {"torch", "transformers", "peft", "numpy", "scipy", "tokenizers", "jinja2", "fastapi", "httpx2"}
+    assert heavy.isdisjoint(ast.literal_eval(done.stdout))
