@@ -132,6 +132,11 @@ class Tokenizer:
         """The text of ids, without the tokens that stand for no text."""
         return self._engine.decode(list(ids), skip_special_tokens=skip_special)
 
+    def text_within(self, ids: Sequence[int]) -> str:
+        """The text of ids that stand in the middle of others: some decoders take away a space at the beginning."""
+        front = self.encode("a")
+        return self.decode([*front, *ids], skip_special=False)[len(self.decode(front, skip_special=False)) :]
+
     def loss_of(self, text: str) -> str:
         """The characters of ``text`` that no token represents, in order; empty when the text survives.
 

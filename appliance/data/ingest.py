@@ -1,0 +1,215 @@
+"""The job that takes a file in, and the same look at a file without keeping anything."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from appliance import durable
+from appliance.data import verdict
+from appliance.data.intake import Intake, Tick, describe, look_at, take_in, write_ledger, write_splits
+from appliance.data.ledger import State
+from appliance.data.lengths import Ruler, read_ruler
+from appliance.data.source import Source, copy_source, find_source
+from appliance.errors import FileNotFound, InvalidBaseModel
+from appliance.events import EventType
+from appliance.spec import DataSpec
+from appliance.text import now_iso
+from appliance.work import Work
+
+SCHEMA = "luthier.dataset/1"
+_SOURCE = "source"
+_REPLAY_SOURCE = "replay-source"
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Take the file in as ``artifacts/dataset``; a folder that an earlier attempt finished is used as it is."""
+    target = work.folder.artifacts / "dataset"
+    durable.make_folder(work.folder.artifacts)
+    durable.sweep(work.folder.artifacts)
+    if not target.exists():
+        spec = _spec(work.job.spec["data"])
+        base = work.job.inputs.get("base")
+        question = _Question(spec, _ruler(spec, base, work.job.spec.get("sequence_length")), base)
+        with durable.folder(target) as staged:
+            described = _take_in_copy(question, staged, str(work.job.spec.get("name") or ""), _ticking(work))
+            durable.write_json(staged / "dataset.json", described)
+    else:
+        durable.verify_folder(target)
+    stored: dict[str, Any] = json.loads((target / "dataset.json").read_bytes())
+    for finding in stored["findings"]:
+        if finding["severity"] == "warning":
+            work.emit(EventType.WARNED, code=finding["code"], message=finding["message"])
+    return {"dataset": {"path": str(target), **stored}}
+
+
+def check(
+    path: Path | str, data_spec: DataSpec, base: Path | str | None = None, sequence_length: int | None = None
+) -> dict[str, Any]:
+    """What taking the file in would find, as ``luthier.dataset/1``; nothing is kept.
+
+    Raises ``FileNotFound``, ``UnreadableData``, ``DataRejected``, ``UsageError`` and ``InvalidBaseModel``.
+    """
+    source = _named(path)
+    ruler = _ruler(data_spec, base, sequence_length)
+    question = _Question(data_spec, ruler, None if base is None else str(base))
+    with tempfile.TemporaryDirectory(prefix="luthier-check-") as scratch:
+        intake, held = _sort(source, question, Path(scratch), _quiet)
+        replay = _replay(question, held, Path(scratch), _quiet) if data_spec.replay else None
+    return _describe(intake, question, _stem(source), replay)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of a file."""
+
+    spec: DataSpec
+    ruler: Ruler | None
+    base: str | None
+
+
+def _take_in_copy(question: _Question, staged: Path, name: str, tick: Tick) -> dict[str, Any]:
+    """Copy the file first and read the copy, so that the dataset is what its source says."""
+    spec = question.spec
+    if spec.path is None:
+        raise FileNotFound("No dataset file was named.", hint="Give data.path.")
+    original = _named(spec.path)
+    tick("copying the file", 0)
+    digest = _copy(original, staged / _SOURCE)
+    source = replace(original, path=staged / _SOURCE)
+    intake, held = _sort(source, question, staged, tick)
+    write_ledger(intake.ledger, staged / "ledger.jsonl")
+    replay = _replay(question, held, staged, tick) if spec.replay else None
+    described = _describe(intake, question, name or _stem(original), replay)
+    return described | {
+        "source": {"name": original.name, "bytes": original.size, "sha256": digest},
+        "created_at": now_iso(),
+    }
+
+
+def _sort(source: Source, question: _Question, folder: Path, tick: Tick) -> tuple[Intake, dict[str, str]]:
+    """Sort the rows of a file into splits in ``folder``. Raises ``DataRejected`` when too little is left."""
+    tick("looking at the file", 0)
+    intake, rows = look_at(source, question.spec)
+    spool = take_in(intake, rows, question.ruler, folder, tick)
+    verdict.stop_when_asked(intake, question.ruler)
+    held = write_splits(intake, spool, question.spec, folder, tick)
+    verdict.reject_when_useless(intake, question.ruler)
+    return intake, held
+
+
+def _replay(question: _Question, held: Mapping[str, str], folder: Path, tick: Tick) -> dict[str, Any]:
+    """Take the replay file in as ``replay.jsonl``, without rows that ask what is held out."""
+    path = question.spec.replay
+    assert path is not None
+    original = find_source(path)
+    inner = folder / ".replay"
+    inner.mkdir()
+    digest = _copy(original, folder / _REPLAY_SOURCE)
+    plain = replace(question.spec, format="auto", mapping={}, validation=0.0, test=0.0)
+    copy = replace(original, path=folder / _REPLAY_SOURCE)
+    intake, rows = look_at(copy, plain)
+    spool = take_in(intake, rows, question.ruler, inner, tick)
+    for group in held:
+        intake.groups.pop(group, None)
+    kept = _without(spool, held, intake, folder / "replay.jsonl")
+    inner.rmdir()
+    verdict.reject_when_useless(intake, question.ruler)
+    return {
+        "examples": kept,
+        "rows": intake.ledger.counts(),
+        **describe(intake),
+        "source": {"name": original.name, "bytes": original.size, "sha256": digest},
+        "findings": [finding.as_dict() for finding in verdict.findings(intake, question.ruler)],
+    }
+
+
+def _without(spool: Path, held: Mapping[str, str], intake: Intake, target: Path) -> int:
+    """Write what is left of the replay rows; returns how many."""
+    kept = 0
+    with spool.open(encoding="utf-8") as lines, target.open("w", encoding="utf-8") as stream:
+        for line in lines:
+            example = json.loads(line)
+            settled = intake.ledger.state(example["row"]) is not None
+            if example["group"] in held:
+                if not settled:
+                    intake.ledger.settle(example["row"], State.DUPLICATE, of=None, message="asks what is held out")
+                continue
+            kept += 1
+            stream.write(line)
+            if not settled:
+                intake.ledger.settle(example["row"], State.KEPT)
+    spool.unlink()
+    return kept
+
+
+def _describe(intake: Intake, question: _Question, name: str, replay: dict[str, Any] | None) -> dict[str, Any]:
+    ruler = question.ruler
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        **describe(intake),
+        "rows": intake.ledger.counts(),
+        "splits": dict(intake.splits),
+        "findings": [finding.as_dict() for finding in verdict.findings(intake, ruler)],
+        "tokens": intake.tokens.as_dict(),
+        "sequence_length": ruler.limit if ruler else None,
+        "template": ruler.template.source if ruler else None,
+        "base": question.base,
+        "spec": asdict(question.spec),
+        "replay": replay,
+    }
+
+
+def _named(path: Path | str) -> Source:
+    """A file to be taken in; the source kept in a dataset folder has the name it had."""
+    source = find_source(path)
+    described = source.path.parent / "dataset.json"
+    if source.name != _SOURCE or not described.is_file():
+        return source
+    name = json.loads(described.read_bytes())["source"]["name"]
+    return replace(source, name=str(name))
+
+
+def _stem(source: Source) -> str:
+    return Path(source.name).stem
+
+
+def _copy(source: Source, target: Path) -> str:
+    with target.open("wb") as stream:
+        return copy_source(source, stream)
+
+
+def _spec(data: Mapping[str, Any]) -> DataSpec:
+    return DataSpec(**dict(data))
+
+
+def _ruler(spec: DataSpec, base: Path | str | None, sequence_length: int | None) -> Ruler | None:
+    if base is None:
+        return None
+    folder = Path(base)
+    if not folder.is_dir():
+        raise InvalidBaseModel(f"The base model {folder} is not a folder.", where=str(folder))
+    return read_ruler(folder, sequence_length, spec.over_length)
+
+
+def _ticking(work: Work) -> Tick:
+    said: list[str] = []
+
+    def tick(what: str, done: int) -> None:
+        work.stop.check()
+        if said[-1:] != [what]:
+            said.append(what)
+            work.phase(what)
+        elif done:
+            work.emit(EventType.PROGRESS, done=done, total=None, unit="rows")
+
+    return tick
+
+
+def _quiet(_what: str, _done: int) -> None:
+    """Nobody watches."""
