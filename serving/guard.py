@@ -65,7 +65,9 @@ class Guard:
 async def _read(headers: Headers, receive: Receive) -> bytes:
     """The whole body. Raises ``ApiError`` when it is too large or does not come."""
     length = headers.get("content-length", "0")
-    if not length.isdigit() or int(length[:20]) > BODY_MOST:
+    if not (length.isascii() and length.isdigit()):
+        raise ApiError(400, "invalid_length", "The Content-Length is not a number.")
+    if int(length[:20]) > BODY_MOST:
         raise _too_large()
     parts: list[bytes] = []
     size = 0

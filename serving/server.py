@@ -7,6 +7,7 @@ answers what is in flight, writes ``result.json`` and ends.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -53,14 +54,15 @@ def _serve(folder: JobDir, events: EventWriter) -> dict[str, Any]:
     listener = bind(str(settings.get("host", "127.0.0.1")), int(settings.get("port", 8777)))
     shelf = Shelf(context=int(settings.get("context", 0)), slots=int(settings.get("slots", 4)))
     watcher = Watcher(folder.path / "models.json", shelf, events, deadly_loads(folder.events))
-    events.emit(EventType.READY, url=url_of(listener))
+    url = url_of(listener)
+    events.emit(EventType.READY, url=url)
     watcher.start()
     try:
         run(build_app(shelf, hosts=frozenset({listener.getsockname()[0]})), listener)
     finally:
         watcher.stop()
         shelf.close()
-    return {"url": url_of(listener)}
+    return {"url": url}
 
 
 def make_server(app: ASGIApp) -> uvicorn.Server:
@@ -78,8 +80,15 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+def _die(args: threading.ExceptHookArgs) -> None:
+    """A thread that ends by a bug would leave requests waiting for ever: better a new process than half of one."""
+    threading.__excepthook__(args)
+    os._exit(70)
+
+
 def run(app: ASGIApp, listener: socket.socket, server: uvicorn.Server | None = None) -> None:
     """Answer on ``listener`` until SIGTERM or SIGINT, or until the server is told to end."""
+    threading.excepthook = _die
     # uvicorn raises the signal again once it has drained; by then it has done its work.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -23,7 +23,12 @@ from appliance.work import KINDS, StopFlag, Work
 from serving.engine import ENGINES, Echoed, Generation, LoadOptions, Sampling
 from serving.gguf_check import check_gguf
 
-TEXTS = ["Once upon a time there was a dog.", "if x == 1:\n\treturn 12345  # ünï 🙂", "  two  spaces\n\n\nlines", "it's 'LL"]
+TEXTS = [
+    "Once upon a time there was a dog.",
+    "if x == 1:\n\treturn 12345  # ünï 🙂",
+    "  two  spaces\n\n\nlines",
+    "it's 'LL",
+]
 
 
 def expected(folder: Path, ids: list[int]) -> Any:
@@ -121,7 +126,9 @@ def test_the_quantiser_agrees_with_numpy_on_q8_0(starter: Path, tmp_path: Path) 
     convert(folder, tmp_path / "ours.gguf", "q8_0")
     quantise(tmp_path / "whole.gguf", tmp_path / "theirs.gguf", "q8_0")
     ids = list(range(7, 40))
-    assert np.abs(np.exp(served(tmp_path / "ours.gguf", ids)) - np.exp(served(tmp_path / "theirs.gguf", ids))).max() < 0.02
+    assert (
+        np.abs(np.exp(served(tmp_path / "ours.gguf", ids)) - np.exp(served(tmp_path / "theirs.gguf", ids))).max() < 0.02
+    )
 
 
 def test_llama_cpp_cuts_text_as_the_starters_tokenizer_does(starter: Path, tmp_path: Path) -> None:
