@@ -22,13 +22,14 @@ _SHOWN_CHARACTERS = 400
 
 
 def show_card(call: Call, dataset: dict[str, Any]) -> None:
-    mapping = ", ".join(f"{field} ← {column}" for field, column in (dataset.get("mapping") or {}).items())
+    columns = (dataset.get("mapping") or {}).items()
+    mapping = ", ".join(field if field == column else f"{field} ← {column}" for field, column in columns)
     tokens = dataset.get("tokens") or {}
     length = f"{tokens['mean']:.0f} on average, {tokens['longest']:,} at most" if tokens.get("longest") else None
     call.screen.pairs(
         (
             ("dataset", f"{dataset['id']}  {dataset.get('name')}" if dataset.get("id") else dataset.get("name")),
-            ("format", f"{dataset.get('format')}" + (f": {mapping}" if mapping else "")),
+            ("format", f"{dataset.get('format')}" + (f" ({mapping})" if mapping else "")),
             ("rows", rows_line(dataset)),
             ("tokens", length),
             ("path", dataset.get("path")),

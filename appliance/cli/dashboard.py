@@ -9,7 +9,7 @@ from appliance.launch import become
 
 def run(call: Call) -> int:
     """Become the dashboard, or print the status."""
-    if not call.interactive or call.screen.as_json:
+    if not call.interactive or call.screen.plain or call.screen.as_json:
         return run_status(call)
     return become("tui", *(["--no-start"] if call.no_start else []), settings=call.settings)
 

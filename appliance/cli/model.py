@@ -58,7 +58,7 @@ def _show(call: Call) -> int:
             ("dataset", model.get("dataset")),
             ("job", model.get("job")),
             ("served", model.get("deployment")),
-            *(("gate" if not index else "", str(line)) for index, line in enumerate(gate.get("lines") or ())),
+            *(("gate" if not index else "", f"· {line}") for index, line in enumerate(gate.get("lines") or ())),
             *(("artifact", f"{artifact_line(artifact)}  {artifact.get('path')}") for artifact in artifacts),
             ("made", model.get("created_at")),
         )

@@ -61,7 +61,7 @@ def print_plan(call: Call, spec: Mapping[str, Any], *, hardware: str | None = No
     if call.screen.as_json:
         call.screen.value(plan)
         return 0
-    call.screen.table(("", "value", "because"), plan_rows(plan))
+    call.screen.table(("", "value", "because"), plan_rows(plan), paragraph="because")
     call.screen.show("")
     call.screen.pairs(cost_pairs(plan))
     return 0

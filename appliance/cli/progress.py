@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -112,7 +113,9 @@ class Progress:
         loss = event.get("loss")
         parts: list[str | tuple[str, str]] = [(bar(step / steps, 10), "cyan"), f" {step}/{steps}"]
         if isinstance(loss, int | float):
-            curve = sparkline(list(self.losses.get(job["id"], ())), 10 if width >= 76 else 0)
+            # A loss falls by powers: on a linear scale all but the first steps would lie flat.
+            powers = [math.log(value) for value in self.losses.get(job["id"], ()) if value > 0]
+            curve = sparkline(powers, 10 if width >= 76 else 0)
             parts += [f"  loss {loss:.3f} ", (curve, "magenta")]
         if event.get("tokens_per_second"):
             parts.append(f"  {count_text(event['tokens_per_second'])} tok/s")

@@ -12,7 +12,8 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TextIO, TypeGuard
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, TextIO
 
 from appliance.errors import LuthierError
 from appliance.text import safe_text
@@ -79,16 +80,33 @@ class Screen:
         """A text of ours, exactly as it is, on stdout: help, a script."""
         print(text.rstrip("\n"), flush=True)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-        """A table without lines. On a terminal the longest columns give way; in a pipe nothing is cut."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        *,
+        right: Sequence[str] = (),
+        paragraph: str | None = None,
+    ) -> None:
+        """A table without lines. On a terminal the widest column gives way, or the one named as ``paragraph`` is
+        broken into lines; in a pipe nothing is cut or broken."""
         from rich.table import Table
         from rich.text import Text
 
+        filled = [[cell if isinstance(cell, Text) else styled(_cell(cell)) for cell in row] for row in rows]
+        widths = [max([len(name), *(row[place].cell_len for row in filled)]) for place, name in enumerate(columns)]
+        yielding = columns.index(paragraph) if paragraph else widths.index(max(widths))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for name in columns:
-            table.add_column(name, justify="right" if name in right else "left", no_wrap=True, overflow="ellipsis")
-        for row in rows:
-            table.add_row(*(cell if isinstance(cell, Text) else styled(_cell(cell)) for cell in row))
+        for place, name in enumerate(columns):
+            table.add_column(
+                name,
+                justify="right" if name in right else "left",
+                no_wrap=name != paragraph,
+                overflow="fold" if name == paragraph else "ellipsis",
+                min_width=8 if place == yielding else widths[place],
+            )
+        for row in filled:
+            table.add_row(*row)
         console = self._out if sys.stdout.isatty() else _console(sys.stdout, width=_WIDE)
         with console.capture() as captured:
             console.print(table)
@@ -96,14 +114,12 @@ class Screen:
 
     def pairs(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Labels and values, one a line; a value of None is left out. A terminal gets long values in paragraphs."""
-        shown = [(label, styled(value) if isinstance(value, str) else value) for label, value in pairs if value]
+        shown = [(label, value) for label, value in pairs if value]
         indent = max((len(label) for label, _ in shown), default=0) + 2
         room = max(24, self._out.width - indent) if sys.stdout.isatty() else _WIDE
         for label, value in shown:
-            lines = value.wrap(self._out, room, overflow="ignore") if _is_text(value) else [styled(str(value))]
-            for number, line in enumerate(lines):
-                head = label if number == 0 else ""
-                self.show(styled((f"{head:{indent}}", "dim")) + line)
+            for number, line in enumerate(_paragraph(value, room)):
+                self.show(styled((f"{label if number == 0 else '':{indent}}", "dim")) + line)
 
     # Narration
 
@@ -169,8 +185,16 @@ def _console(file: TextIO, width: int | None = None) -> Console:
     return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
 
 
-def _is_text(value: object) -> TypeGuard[Text]:
-    return hasattr(value, "wrap")
+def _paragraph(value: object, room: int) -> list[Text]:
+    """A value in lines of at most ``room`` columns; a word longer than that, such as a path, stays whole."""
+    from rich.text import Text
+
+    if isinstance(value, Text):
+        return [value]
+    words = safe_text(value, limit=20_000)
+    hanging = "  " if words.startswith("· ") else ""
+    lines = wrap(words, room, break_long_words=False, break_on_hyphens=False, subsequent_indent=hanging)
+    return [styled(line) for line in lines]
 
 
 def _cell(value: object) -> str:

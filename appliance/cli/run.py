@@ -17,7 +17,7 @@ from appliance.client import Client
 from appliance.errors import Conflict, JobFailed, LuthierError, NotFound, UsageError
 
 _LOAD_SECONDS = 120.0
-_HELP = "/clear begins anew · /system TEXT gives it rules · /exit or Ctrl-D ends · Ctrl-C stops an answer"
+_HELP = "/clear starts over · /system TEXT · Ctrl-C stops an answer · Ctrl-D leaves"
 
 
 def configure(parser: ArgumentParser) -> None:

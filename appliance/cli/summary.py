@@ -72,7 +72,7 @@ def tune_pairs(tune: Body) -> Iterator[tuple[str, str | None]]:
     """A finished tune, as labels and values."""
     evaluation = tune.get("evaluation") or {}
     for number, line in enumerate((evaluation.get("gate") or {}).get("lines") or ()):
-        yield ("better?" if number == 0 else "", str(line))
+        yield ("proof" if number == 0 else "", f"· {line}")
     yield ("model", _model_text(tune.get("model")))
     for number, artifact in enumerate(tune.get("artifacts") or ()):
         yield ("artifacts" if number == 0 else "", f"{artifact_line(artifact)}  {artifact.get('path')}")
@@ -105,12 +105,13 @@ def _train(result: Body) -> str:
 
 def _evaluate(result: Body) -> str:
     evaluation = result.get("evaluation") or {}
-    tasks = [
-        f"{task.get('metric')} {share_text(task.get('baseline'))} → {share_text(task.get('value'))}"
-        for task in (evaluation.get("tasks") or ())[:1]
-    ]
-    gate = gate_line(evaluation)
-    return ", ".join([*tasks, *([f"gate {gate}"] if gate else [])])
+    parts = []
+    for task in (evaluation.get("tasks") or ())[:1]:
+        before, after = share_text(task.get("baseline")), share_text(task.get("value"))
+        parts.append(f"{str(task.get('metric')).replace('_', ' ')} {before} → {after}")
+    if verdict := gate_line(evaluation):
+        parts.append(f"gate {verdict}")
+    return ", ".join(parts)
 
 
 def _export(result: Body) -> str:

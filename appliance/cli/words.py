@@ -50,7 +50,7 @@ def progress_text(job: Mapping[str, Any]) -> str:
     '3/10, 1m 01s left'
     """
     progress = job.get("progress") or {}
-    if job.get("state") in ("succeeded", "failed", "cancelled"):
+    if job.get("state") in ("succeeded", "failed", "cancelled") or job.get("kind") == "serve":
         return ""
     if progress.get("steps"):
         left = progress.get("eta_seconds")
