@@ -12,7 +12,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -26,7 +25,7 @@ from serving.openai.body import parse_json
 from serving.openai.errors import invalid
 from serving.openai.parameters import parse_chat
 from serving.openai.routes import encode_text, render
-from serving.server import make_server, run
+from serving.server import Stop
 from serving.shelf import Entry, Shelf
 
 NAME = "check"
@@ -35,7 +34,7 @@ _LOGPROBS_MOST = 512
 
 def serve_check(path: Path, tokenizer: Path, port: int) -> int:
     """Serve one file under the name ``check`` until stdin ends; exit status 1 when it is refused."""
-    shelf = Shelf(slots=1)
+    stop, shelf = Stop(), Shelf(slots=1)
     try:
         listener = bind("127.0.0.1", port)
         shelf.apply([Entry(id=NAME, path=str(path.absolute()), tokenizer=str(tokenizer.absolute()))], _quiet)
@@ -50,10 +49,9 @@ def serve_check(path: Path, tokenizer: Path, port: int) -> int:
         Route("/check/tokenize", Tokenize(shelf), methods=["POST"]),
     ]
     app = build_app(shelf, most_logprobs=_LOGPROBS_MOST, more_routes=routes)
-    server = make_server(app)
-    threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()
+    threading.Thread(target=_end_with_stdin, args=(stop,), daemon=True).start()
     _say({"ok": True, "url": url_of(listener)})
-    run(app, listener, server)
+    stop.run(app, listener)
     shelf.close()
     return 0
 
@@ -110,7 +108,7 @@ def _say(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _end_with_stdin(server: uvicorn.Server) -> None:
+def _end_with_stdin(stop: Stop) -> None:
     while sys.stdin.buffer.read(4096):
         pass
-    server.should_exit = True
+    stop.request()

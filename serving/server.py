@@ -30,14 +30,50 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.3
 _DRAIN_SECONDS = 20
 _LOADS_SURVIVED = 2
+_CONNECTIONS = 512
+
+
+class Stop:
+    """SIGTERM and SIGINT, from the first moment on: the server drains and ends."""
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._server: uvicorn.Server | None = None
+        # uvicorn handles both while it runs and raises them again once it has drained; that comes here too.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.request())
+
+    def request(self) -> None:
+        """End the server now or as soon as it runs."""
+        self._requested = True
+        if self._server:
+            self._server.should_exit = True
+
+    def run(self, app: ASGIApp, listener: socket.socket) -> None:
+        """Answer on ``listener`` until asked to stop."""
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            lifespan="off",
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
+        threading.excepthook = _die
+        self._server = uvicorn.Server(config)
+        self._server.should_exit = self._requested
+        self._server.run(sockets=[listener])
 
 
 def serve_job(folder: JobDir, attempt: int) -> int:
     """Serve until SIGTERM; exit status 0 when it ended as asked."""
+    stop = Stop()
     durable.make_folder(folder.attempt(attempt))
     events = EventWriter(folder.events, attempt=attempt)
     try:
-        result: dict[str, Any] = {"ok": True, "result": _serve(folder, events)}
+        result: dict[str, Any] = {"ok": True, "result": _serve(folder, events, stop)}
     except LuthierError as error:
         logger.warning("The server ended with a named failure.", extra={"code": error.code})
         result = {"ok": False, "error": error.as_dict()}
@@ -47,10 +83,10 @@ def serve_job(folder: JobDir, attempt: int) -> int:
     return 0 if result["ok"] else 1
 
 
-def _serve(folder: JobDir, events: EventWriter) -> dict[str, Any]:
+def _serve(folder: JobDir, events: EventWriter, stop: Stop) -> dict[str, Any]:
     job = folder.read()
     settings = dict(job.settings.get("serve") or {})
-    events.emit(EventType.STARTED, kind=job.kind)
+    events.emit(EventType.STARTED, kind=job.kind, pid=os.getpid())
     listener = bind(str(settings.get("host", "127.0.0.1")), int(settings.get("port", 8777)))
     shelf = Shelf(context=int(settings.get("context", 0)), slots=int(settings.get("slots", 4)))
     watcher = Watcher(folder.path / "models.json", shelf, events, deadly_loads(folder.events))
@@ -58,41 +94,17 @@ def _serve(folder: JobDir, events: EventWriter) -> dict[str, Any]:
     events.emit(EventType.READY, url=url)
     watcher.start()
     try:
-        run(build_app(shelf, hosts=frozenset({listener.getsockname()[0]})), listener)
+        stop.run(build_app(shelf, hosts=frozenset({listener.getsockname()[0]})), listener)
     finally:
         watcher.stop()
         shelf.close()
     return {"url": url}
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
-    """The HTTP server, configured; ``should_exit`` ends it."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        lifespan="off",
-        limit_concurrency=512,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
-    )
-    return uvicorn.Server(config)
-
-
 def _die(args: threading.ExceptHookArgs) -> None:
     """A thread that ends by a bug would leave requests waiting for ever: better a new process than half of one."""
     threading.__excepthook__(args)
     os._exit(70)
-
-
-def run(app: ASGIApp, listener: socket.socket, server: uvicorn.Server | None = None) -> None:
-    """Answer on ``listener`` until SIGTERM or SIGINT, or until the server is told to end."""
-    threading.excepthook = _die
-    # uvicorn raises the signal again once it has drained; by then it has done its work.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    (server or make_server(app)).run(sockets=[listener])
 
 
 class Watcher:
@@ -104,7 +116,7 @@ class Watcher:
         self._events = events
         self._deadly = deadly
         self._stopping = threading.Event()
-        self._seen: object = None
+        self._seen: object = self
         self._thread = threading.Thread(target=self._run, name="models.json", daemon=True)
 
     def start(self) -> None:

@@ -88,6 +88,7 @@ class Shelf:
         self._models: dict[str, ServedModel] = {}
         self._failed: dict[str, str] = {}
         self._coming: frozenset[str] = frozenset()
+        self._begun = False
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
@@ -100,7 +101,8 @@ class Shelf:
 
     @property
     def loading(self) -> bool:
-        return bool(self._coming)
+        """Whether something is still to come, or nothing was asked for yet."""
+        return bool(self._coming) or not self._begun
 
     def find(self, name: str) -> ServedModel | None:
         """The model of an id, else of an alias."""
@@ -138,6 +140,7 @@ class Shelf:
             self._coming -= {entry.id, *entry.aliases}
         self._models = after
         self._coming = frozenset()
+        self._begun = True
         used = {model.entry.artifact for model in after.values()}
         for artifact, loaded in ready.items():
             if artifact not in used:

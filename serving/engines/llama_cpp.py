@@ -6,12 +6,9 @@ tokens makes it abort the process on an unknown character.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import llama_cpp as c
@@ -25,30 +22,15 @@ from serving.engine import (
     Finished,
     Generation,
     LoadOptions,
-    ModelRefused,
     Produced,
     TokenScore,
 )
+from serving.engines.llama_context import BATCH, fit_context, load_model, make_context, start_backend
 from serving.engines.sampling import pick, score
-from serving.gguf_check import GgufFile, check_gguf
+from serving.gguf_check import check_gguf
 
-_BATCH = 512
 # Logits of a batch are kept for every token that is scored: 4 bytes a vocabulary entry.
 _SCORED_BYTES = 64 * 1024**2
-# Up to this many bytes the cache holds 32-bit floats and attention is not fused: answers are then those of the
-# file, not of the rounding of a cache (16 bits move a logit by 1e-2 on small models).
-_PRECISE_CACHE = 1024**3
-_DISABLED, _AUTO = 0, -1
-_F32, _F16 = 0, 1
-
-_log: deque[str] = deque(maxlen=20)
-
-
-@c.llama_log_callback  # type: ignore[untyped-decorator]
-def _remember(_level: int, text: bytes, _data: Any) -> None:
-    line = text.decode("utf-8", "replace").strip()
-    if line:
-        _log.append(line)
 
 
 def load(options: LoadOptions) -> Engine:
@@ -81,19 +63,13 @@ class LlamaCpp:
     """A loaded GGUF file."""
 
     def __init__(self, options: LoadOptions) -> None:
-        _start_backend()
+        start_backend()
         file = check_gguf(options.path)
-        self._model = _load_model(options)
-        self._slots_most = options.slots
-        context, note = _fit_context(file, options)
-        self._context = _make_context(self._model, file, options, context)
-        if not self._context:
-            c.llama_model_free(self._model)
-            raise ModelRefused(
-                f"llama.cpp has no room for a context of {context} tokens: {' / '.join(list(_log)[-2:])}"
-            )
+        self._model = load_model(options)
+        context, note = fit_context(file, options)
+        self._context = make_context(self._model, file, options, context)
         self._memory = c.llama_get_memory(self._context)
-        self._batch = c.llama_batch_init(_BATCH, 0, 1)
+        self._batch = c.llama_batch_init(BATCH, 0, 1)
         self._facts = EngineFacts(
             context=context, vocabulary=file.vocabulary, ends=file.ends, begin=file.begin, note=note
         )
@@ -171,7 +147,7 @@ class LlamaCpp:
         self._batch.n_tokens = 0
         scored = max(1, _SCORED_BYTES // (4 * self._facts.vocabulary))
         for slot in sorted(self._active, key=lambda slot: slot.reading):
-            while slot.pending and self._batch.n_tokens < _BATCH:
+            while slot.pending and self._batch.n_tokens < BATCH:
                 wanted = slot.generation.echo and slot.reading
                 if wanted and len(outputs) >= scored:
                     break
@@ -238,62 +214,3 @@ class LlamaCpp:
     def _finish(self, slot: _Slot, event: Finished) -> None:
         slot.generation.deliver(event)
         self._release(slot)
-
-
-_backend = threading.Lock()
-_started = False
-
-
-def _start_backend() -> None:
-    global _started
-    with _backend:
-        if not _started:
-            c.llama_log_set(_remember, ctypes.c_void_p(0))
-            c.llama_backend_init()
-            _started = True
-
-
-def _load_model(options: LoadOptions) -> Any:
-    params = c.llama_model_default_params()
-    # Repacked weights crash on processors with AMX (ggml-org/llama.cpp#20824).
-    params.use_extra_bufts = False
-    params.check_tensors = True
-    _log.clear()
-    model = c.llama_model_load_from_file(os.fsencode(options.path), params)
-    if not model:
-        raise ModelRefused(f"llama.cpp does not load {options.path}: {' / '.join(list(_log)[-2:])}")
-    return model
-
-
-def _make_context(model: Any, file: GgufFile, options: LoadOptions, context: int) -> Any:
-    precise = file.cache_bytes(context * options.slots, 4) <= _PRECISE_CACHE
-    threads = options.threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or len(os.sched_getaffinity(0))
-    params = c.llama_context_default_params()
-    params.n_ctx = context * options.slots
-    params.n_seq_max = options.slots
-    params.n_batch = params.n_ubatch = _BATCH
-    params.n_threads = params.n_threads_batch = threads
-    params.kv_unified = True
-    params.type_k = params.type_v = _F32 if precise else _F16
-    params.flash_attn_type = _DISABLED if precise else _AUTO
-    params.no_perf = True
-    return c.llama_init_from_model(model, params)
-
-
-def _fit_context(file: GgufFile, options: LoadOptions) -> tuple[int, str]:
-    """The context of one request: as asked, else the model's own as far as half of the free memory holds it."""
-    if options.context:
-        return min(options.context, file.context), ""
-    fits = _available_memory() // 2 // max(1, file.cache_bytes(options.slots, 2))
-    if fits >= file.context:
-        return file.context, ""
-    context = max(256, fits // 256 * 256)
-    return context, f"The context is {context} of the model's {file.context} tokens, so that it fits in memory."
-
-
-def _available_memory() -> int:
-    """Bytes that can be had without swapping (proc(5), MemAvailable)."""
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,16 @@ from appliance.data.chat import TemplateRefused
 from appliance.errors import nearest
 from serving.openai.answers import Ask, Piece, answer, check, fit
 from serving.openai.body import parse_json
+from serving.openai.choices import (
+    Chunk,
+    Lines,
+    chat_choice,
+    chat_chunks,
+    completion_choice,
+    completion_chunks,
+    split_finish,
+    sse,
+)
 from serving.openai.errors import ApiError, invalid
 from serving.openai.parameters import (
     PUBLIC_LOGPROBS,
@@ -26,17 +35,12 @@ from serving.openai.parameters import (
 )
 from serving.openai.shapes import (
     Gathered,
-    Head,
-    chat_logprobs,
-    completion_logprobs,
     head,
     model_object,
     usage,
 )
 from serving.shelf import Loaded, ServedModel, Shelf
 from serving.telemetry import Meter
-
-Chunk = Callable[[Piece], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -63,22 +67,25 @@ class Api:
         wish = parse_chat(parse_json(await request.body()))
         loaded = self._find(wish.model).loaded
         ids = tuple(await asyncio.to_thread(render, loaded, wish.messages))
+        lost = await asyncio.to_thread(loss, loaded, [message["content"] for message in wish.messages])
         room = fit(len(ids), wish, loaded.engine.facts.context)
         asks = [Ask(ids=ids, max_tokens=room) for _ in range(wish.choices)]
         check(loaded, wish, asks)
         if wish.stream:
             opening = head("chat.completion.chunk", wish.model, "chatcmpl")
-            return self._stream(loaded, wish, asks, _chat_chunks(opening, loaded, wish))
+            return _telling(self._stream(loaded, wish, asks, chat_chunks(opening, loaded, wish)), wish, lost)
         choices = await self._gather(request, loaded, wish, asks)
         body = head("chat.completion", wish.model, "chatcmpl").as_dict()
-        body["choices"] = [_chat_choice(index, choice, loaded, wish) for index, choice in enumerate(choices)]
-        return self._whole(body, wish, len(ids), choices)
+        body["choices"] = [chat_choice(index, choice, loaded, wish) for index, choice in enumerate(choices)]
+        return _telling(self._whole(body, len(ids), choices), wish, lost)
 
     async def completions(self, request: Request) -> Response:
         """``POST /v1/completions``."""
         wish = parse_completion(parse_json(await request.body()), most_logprobs=self.most_logprobs)
         loaded = self._find(wish.model).loaded
         prompts = [_prompt_ids(loaded, prompt) for prompt in wish.prompts]
+        texts = [prompt for prompt in wish.prompts if isinstance(prompt, str)]
+        lost = await asyncio.to_thread(loss, loaded, texts)
         asks = [
             Ask(
                 ids=ids,
@@ -92,14 +99,14 @@ class Api:
         check(loaded, wish, asks)
         if wish.stream:
             opening = head("text_completion", wish.model, "cmpl")
-            return self._stream(loaded, wish, asks, _completion_chunks(opening, loaded, wish))
+            return _telling(self._stream(loaded, wish, asks, completion_chunks(opening, loaded, wish)), wish, lost)
         choices = await self._gather(request, loaded, wish, asks)
         body = head("text_completion", wish.model, "cmpl").as_dict()
         shown = [_echo_text(loaded, wish, prompt) for prompt in wish.prompts for _ in range(wish.choices)]
         body["choices"] = [
-            _completion_choice(index, choice, shown[index], loaded, wish) for index, choice in enumerate(choices)
+            completion_choice(index, choice, shown[index], loaded, wish) for index, choice in enumerate(choices)
         ]
-        return self._whole(body, wish, sum(map(len, prompts)), choices)
+        return _telling(self._whole(body, sum(map(len, prompts)), choices), wish, lost)
 
     def _find(self, name: str) -> ServedModel:
         model = self.shelf.find(name)
@@ -141,24 +148,22 @@ class Api:
             await asyncio.gather(work, gone, return_exceptions=True)
         return choices
 
-    def _whole(self, body: dict[str, Any], wish: Wish, prompt: int, choices: Sequence[Gathered]) -> Response:
+    def _whole(self, body: dict[str, Any], prompt: int, choices: Sequence[Gathered]) -> Response:
         completion = sum(len(choice.scores) for choice in choices)
         self.meter.count(prompt, completion)
         body["usage"] = usage(prompt, completion)
-        return JSONResponse(body, headers=_headers(wish))
+        return JSONResponse(body)
 
     def _stream(self, loaded: Loaded, wish: Wish, asks: Sequence[Ask], chunks: Chunk) -> Response:
         opening = [chunks(Piece(index=index)) for index in range(len(asks))] if isinstance(wish, ChatWish) else []
-        events = self._events(loaded, wish, asks, _Lines(chunks, opening))
-        return StreamingResponse(
-            events, media_type="text/event-stream", headers=_headers(wish) | {"cache-control": "no-cache"}
-        )
+        events = self._events(loaded, wish, asks, Lines(chunks, opening))
+        return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
-    async def _events(self, loaded: Loaded, wish: Wish, asks: Sequence[Ask], lines: _Lines) -> AsyncIterator[str]:
+    async def _events(self, loaded: Loaded, wish: Wish, asks: Sequence[Ask], lines: Lines) -> AsyncIterator[str]:
         prompt, completion = sum(len(ask.ids) for ask in asks), 0
         blank: dict[str, Any] = {}
         for first in lines.opening:
-            yield _data(first)
+            yield sse(first)
         try:
             async for piece in answer(loaded, wish, asks):
                 if piece is None:
@@ -166,23 +171,15 @@ class Api:
                     continue
                 completion += len(piece.scores)
                 blank = lines.chunks(piece)
-                for chunk in _split_finish(blank):
-                    yield _data(chunk | ({"usage": None} if wish.usage else {}))
+                for chunk in split_finish(blank):
+                    yield sse(chunk | ({"usage": None} if wish.usage else {}))
             if wish.usage:
-                yield _data(blank | {"choices": [], "usage": usage(prompt // wish.choices, completion)})
+                yield sse(blank | {"choices": [], "usage": usage(prompt // wish.choices, completion)})
         except ApiError as error:
-            yield _data(error.body())
+            yield sse(error.body())
         finally:
             self.meter.count(prompt, completion)
         yield "data: [DONE]\n\n"
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """How pieces are written in one stream, and what it opens with."""
-
-    chunks: Chunk
-    opening: Sequence[dict[str, Any]]
 
 
 def render(loaded: Loaded, messages: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -210,82 +207,19 @@ def _echo_text(loaded: Loaded, wish: CompletionWish, prompt: str | tuple[int, ..
     return prompt if isinstance(prompt, str) else loaded.tokenizer.decode(prompt)
 
 
-def _headers(wish: Wish) -> dict[str, str]:
-    if not wish.ignored:
-        return {}
-    names = ",".join(name if name.isascii() and name.isidentifier() else "?" for name in wish.ignored[:32])
-    return {"x-luthier-ignored": names[:1000]}
+def loss(loaded: Loaded, texts: Sequence[str]) -> int:
+    """How many characters of ``texts`` the model never sees, because no token stands for them."""
+    return sum(len(loaded.tokenizer.loss_of(text)) for text in texts)
 
 
-def _data(value: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
-
-
-def _split_finish(chunk: dict[str, Any]) -> list[dict[str, Any]]:
-    """A last chunk of a chat carries no text: what is left comes in a chunk before it."""
-    choice = chunk["choices"][0]
-    if choice["finish_reason"] is None or "delta" not in choice or not choice["delta"]:
-        return [chunk]
-    rest = chunk | {"choices": [choice | {"finish_reason": None}]}
-    return [rest, chunk | {"choices": [choice | {"delta": {}, "logprobs": None}]}]
-
-
-def _chat_chunks(opening: Head, loaded: Loaded, wish: Wish) -> Chunk:
-    begun: set[int] = set()
-
-    def chunk(piece: Piece) -> dict[str, Any]:
-        delta: dict[str, Any] = {"content": piece.text} if piece.text else {}
-        if piece.index not in begun:
-            begun.add(piece.index)
-            delta = {"role": "assistant", "content": ""}
-        scored = wish.logprobs is not None and piece.scores
-        choice = {
-            "index": piece.index,
-            "delta": delta,
-            "logprobs": chat_logprobs(loaded.tokenizer, piece.scores) if scored else None,
-            "finish_reason": piece.finish,
-        }
-        return opening.as_dict() | {"choices": [choice]}
-
-    return chunk
-
-
-def _completion_chunks(opening: Head, loaded: Loaded, wish: CompletionWish) -> Chunk:
-    def chunk(piece: Piece) -> dict[str, Any]:
-        scored = wish.logprobs is not None and piece.scores
-        names = wish.token_names
-        choice = {
-            "index": piece.index,
-            "text": piece.text,
-            "logprobs": completion_logprobs(loaded.tokenizer, piece.scores, names=names) if scored else None,
-            "finish_reason": piece.finish,
-        }
-        return opening.as_dict() | {"choices": [choice]}
-
-    return chunk
-
-
-def _chat_choice(index: int, choice: Gathered, loaded: Loaded, wish: ChatWish) -> dict[str, Any]:
-    return {
-        "index": index,
-        "message": {"role": "assistant", "content": choice.text, "refusal": None},
-        "logprobs": None if wish.logprobs is None else chat_logprobs(loaded.tokenizer, choice.scores),
-        "finish_reason": choice.finish,
-    }
-
-
-def _completion_choice(
-    index: int, choice: Gathered, prompt: str, loaded: Loaded, wish: CompletionWish
-) -> dict[str, Any]:
-    scores = [*choice.echoed, *choice.scores]
-    return {
-        "index": index,
-        "text": prompt + choice.text,
-        "logprobs": None
-        if wish.logprobs is None
-        else completion_logprobs(loaded.tokenizer, scores, names=wish.token_names),
-        "finish_reason": choice.finish,
-    }
+def _telling(response: Response, wish: Wish, lost: int) -> Response:
+    """The response, with what it did not heed in its headers."""
+    if wish.ignored:
+        names = ",".join(name if name.isascii() and name.isidentifier() else "?" for name in wish.ignored[:32])
+        response.headers["x-luthier-ignored"] = names[:1000]
+    if lost:
+        response.headers["x-luthier-lost-characters"] = str(lost)
+    return response
 
 
 async def _disconnected(request: Request) -> None:

@@ -74,6 +74,14 @@ def test_a_real_model_without_bytes_in_its_vocabulary_passes(test_data: Path, tm
     assert all(artifact["parity"]["passed"] for artifact in check(tmp_path, result)["artifacts"])
 
 
+def test_a_fully_tuned_model_needs_no_merging(starter: Path, tmp_path: Path) -> None:
+    inputs = {"model": {"path": str(starter), "kind": "full", "base": str(starter)}, "dataset": None}
+    result = run_job(tmp_path / "export", "export", {"formats": ["gguf:f16", "gguf:bf16"], "name": "full"}, inputs)
+    weights = (Path(result["merged"]) / "model.safetensors", starter / "model.safetensors")
+    assert abs(weights[0].stat().st_size - weights[1].stat().st_size) < 10_000
+    assert all(artifact["parity"]["passed"] for artifact in check(tmp_path, result)["artifacts"])
+
+
 @pytest.mark.parametrize("format_", ["gguf:f16", "gguf:q8_0"])
 def test_a_corrupted_tensor_turns_it_red(format_: str, exported: dict[str, Any], tmp_path: Path) -> None:
     def spoil(path: Path) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -41,6 +42,13 @@ def get(server: Server, path: str, body: Any = None) -> tuple[int, Any]:
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
+
+
+def until(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def names(server: Server) -> list[str]:
@@ -104,7 +112,7 @@ def test_the_next_free_port_is_taken_and_told(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with running(make_serve_job(tmp_path / "job", port=port)) as server:
             assert port < int(server.url.rsplit(":", 1)[1]) <= port + 100
-            assert get(server, "/health")[0] == 200
+            until(lambda: get(server, "/health")[0] == 200)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.com", "::"])
@@ -114,6 +122,15 @@ def test_it_listens_on_loopback_only(host: str, tmp_path: Path) -> None:
         assert server.process.wait(30) == 1
     error = (job.read_result(1) or {})["error"]
     assert (error["code"], server.events("ready")) == ("not-permitted", [])
+
+
+def test_sigterm_at_any_moment_ends_it_with_a_result(file: Path, starter: Path, tmp_path: Path) -> None:
+    job = make_serve_job(tmp_path / "job", entry(file, starter))
+    with running(job) as server:
+        server.wait_for("started")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+    assert (job.read_result(1) or {})["ok"] is True
 
 
 def test_sigterm_answers_what_is_in_flight_and_ends_well(file: Path, starter: Path, tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ def test_a_vocabulary_without_bytes_survives_any_text(test_data: Path, tmp_path:
             messages: Any = [{"role": "user", "content": content}]
             assert client.chat.completions.create(model="tiny", messages=messages, max_tokens=6).choices
             assert client.completions.create(model="tiny", prompt=content, max_tokens=6).choices
+        headers = raw(server, "/v1/completions", {"model": "tiny", "prompt": "a = ü 🙂", "max_tokens": 1})[2]
+        assert headers["x-luthier-lost-characters"] == "3"
         told = client.completions.create(
             model="tiny", prompt="Once upon a time, there was", max_tokens=12, temperature=0
         )
