@@ -101,7 +101,7 @@ def _why(forgotten: Sequence[str], overall: dict[str, Any], passed: bool) -> str
     if passed:
         return None
     if forgotten:
-        return f"Forgotten: {', '.join(forgotten)}."
+        return f"Below {100 * KEPT:.0f} %: {', '.join(forgotten)}."
     return f"All skills together are only shown to keep {100 * overall['kept_low']:.1f} %."
 
 

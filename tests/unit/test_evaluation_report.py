@@ -391,3 +391,8 @@ def test_any_text_comes_out_of_markdown_as_it_went_in(text: str) -> None:
     assert "".join(page.words).strip() == text.replace("\n", " ")
     assert "".join(read(renderer.render(code_span(text))).words).strip() == text.replace("\n", " ")
     assert "".join(read(renderer.render(fenced(text))).words).strip() == text
+
+
+def test_smoothing_does_not_lag_behind_a_straight_line() -> None:
+    line = [(float(step), 2.0 - step / 1000) for step in range(400)]
+    assert [value for _, value in smoothed(line)] == pytest.approx([value for _, value in line])

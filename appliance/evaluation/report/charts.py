@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 Point = tuple[float, float]
 WIDTH, HEIGHT = 760, 300
@@ -130,13 +131,14 @@ def sparkline(points: Sequence[Point], *, width: int = 40) -> str:
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:
-    """An exponential moving average over about a twentieth of the curve, corrected at its beginning."""
-    keep = 1 - 1 / max(1.0, len(points) / 20)
-    average, weight, found = 0.0, 0.0, []
-    for step, value in points:
-        average = keep * average + (1 - keep) * value
-        weight = keep * weight + (1 - keep)
-        found.append((step, average / weight))
+    """The mean of the points around each, over about a twentieth of the curve; centred, so that it does not lag."""
+    reach = len(points) // 40
+    sums = [0.0, *accumulate(value for _, value in points)]
+    found = []
+    for index, (step, _) in enumerate(points):
+        # As many on one side as on the other, also near the ends.
+        near = min(reach, index, len(points) - 1 - index)
+        found.append((step, (sums[index + near + 1] - sums[index - near]) / (2 * near + 1)))
     return found
 
 

@@ -138,9 +138,9 @@ def _result_row(task: Mapping[str, Any]) -> tuple[str | Cell, ...]:
         top=1.0 if metric.is_share else 1.05 * max(ends, default=1.0),
     )
     adjusted = task.get("p_adjusted")
-    extra = f"perplexity {task['perplexity']:.4g}" if task.get("perplexity") else ""
+    extra = f"perplexity {_perplexity(task['perplexity'])}" if task.get("perplexity") else ""
     if extra and task.get("baseline_perplexity"):
-        extra += f", base {task['baseline_perplexity']:.4g}"
+        extra += f", base {_perplexity(task['baseline_perplexity'])}"
     return (
         Cell(text=str(task["label"]), note=extra),
         "–" if base is None else _with_interval(metric, base, task.get("baseline_ci")),
@@ -150,6 +150,10 @@ def _result_row(task: Mapping[str, Any]) -> tuple[str | Cell, ...]:
         "–" if adjusted is None else p_text(adjusted).removeprefix("p = ").removeprefix("p "),
         Cell(text=word, tone=_TONES.get(word, "plain")),
     )
+
+
+def _perplexity(value: float) -> str:
+    return f"{value:.4g}" if value < 1000 else f"{value:,.0f}" if value < 1e7 else f"{value:.1e}"
 
 
 def _with_interval(metric: Metric, value: float, interval: Sequence[float] | None) -> Cell:
@@ -171,7 +175,7 @@ def _difference(metric: Metric, task: Mapping[str, Any]) -> Cell:
 
 def _skill_row(name: str, skill: Mapping[str, Any]) -> tuple[str | Cell, ...]:
     judged = skill.get("passed")
-    word = "the base cannot do it" if judged is None else "kept" if judged else "forgotten"
+    word = "the base cannot do it" if judged is None else "kept" if judged else "not kept"
     tone: Tone = "quiet" if judged is None else "good" if judged else "bad"
     return (
         name,
