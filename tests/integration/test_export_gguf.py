@@ -17,6 +17,7 @@ from appliance import durable
 from appliance.data.chat import load_tokenizer
 from appliance.errors import InvalidBaseModel, UnknownName
 from appliance.export.engine.gguf_file import convert, quantise
+from appliance.export.support import check_export
 from appliance.export.vocabulary import TokenType, read_vocabulary
 from appliance.jobdir import JobDir
 from appliance.work import KINDS, StopFlag, Work
@@ -227,3 +228,14 @@ def test_a_wrong_format_is_answered_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UnknownName) as caught:
         run_job(tmp_path, "export", {"formats": ["gguf:q4km"], "name": "x"}, {"model": {}})
     assert "gguf:q4_k_m" in str(caught.value.hint)
+
+
+def test_a_family_that_is_not_covered_is_known_before_anything_is_loaded(starter: Path, tmp_path: Path) -> None:
+    folder = random_model(tmp_path / "model", starter)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["GPT2LMHeadModel"]}))
+    (folder / "model.safetensors").unlink()
+    model = {"path": str(folder), "kind": "full", "base": str(folder)}
+    with pytest.raises(InvalidBaseModel, match="GPT2LMHeadModel"):
+        run_job(tmp_path / "job", "export", {"formats": ["gguf:f16"], "name": "x"}, {"model": model})
+    check_export(folder, ["safetensors"])

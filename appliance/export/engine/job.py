@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from appliance import durable
 from appliance.errors import CorruptFolder
+from appliance.events import EventType
 from appliance.export.engine.reference import make_reference
 from appliance.export.engine.trained import Trained
 from appliance.export.formats import EXPORTERS, Format, Order, parse_formats
 from appliance.export.reference import read_reference
+from appliance.export.support import check_export
 from appliance.work import Work
 
 
@@ -22,9 +24,12 @@ def run(work: Work) -> dict[str, Any]:
     spec, artifacts = work.job.spec, work.folder.artifacts
     formats = parse_formats(spec["formats"])
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(spec.get("name") or work.job.name)).strip("-.")[:64] or "model"
+    model = work.job.inputs["model"]
+    adapter = model["kind"] == "adapter"
+    check_export(Path(model["base"] if adapter else model["path"]), spec["formats"], tokenizer=_tokens_folder(model))
     durable.make_folder(artifacts)
     for leftover in durable.sweep(artifacts):
-        work.emit("warned", code="leftover-removed", message=f"Half-written {leftover.name} was removed.")
+        work.emit(EventType.WARNED, code="leftover-removed", message=f"Half-written {leftover.name} was removed.")
     merged, reference = _merge(work, artifacts / "merged", artifacts / "reference.json")
     made: dict[str, Path] = {}
     for exporter, asked in groupby(sorted(formats, key=lambda f: f.exporter), key=lambda f: f.exporter):
@@ -35,6 +40,12 @@ def run(work: Work) -> dict[str, Any]:
         "artifacts": [_described(format_, made[format_.name]) for format_ in formats],
         "reference": str(reference),
     }
+
+
+def _tokens_folder(model: Mapping[str, Any]) -> Path:
+    """Where a model's tokenizer is: with it, or else with its base."""
+    path = Path(model["path"])
+    return path if (path / "tokenizer.json").is_file() or not model.get("base") else Path(model["base"])
 
 
 def _merge(work: Work, merged: Path, reference: Path) -> tuple[Path, Path]:
