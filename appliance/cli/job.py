@@ -12,6 +12,7 @@ from appliance.cli.find import find_work
 from appliance.cli.render import styled
 from appliance.cli.summary import TERMINAL, result_line, seconds_of
 from appliance.cli.words import age_text, listed, progress_text, state_text
+from appliance.errors import Conflict
 from appliance.states import JobState
 from appliance.text import duration_text
 
@@ -97,6 +98,9 @@ def _act(verb: str, done: str) -> Callable[[Call], int]:
     def run(call: Call) -> int:
         with call.client() as client:
             kind, body = find_work(client, call.options.name)
+            if kind == "pipeline" and verb != "rerun" and body.get("state") in TERMINAL:
+                hint = f"`luthier job show {body['pipeline']}` lists its jobs."
+                raise Conflict(f"{body.get('name')} has ended already: it is {body.get('state')}.", hint=hint)
             changed = client.act(str(body["pipeline"] if kind == "pipeline" else body["id"]), verb)
         if call.screen.as_json:
             call.screen.value(changed)

@@ -22,6 +22,7 @@ _ORDER = (
     "alpha",
     "dropout",
     "sequence_length",
+    "batch",
     "micro_batch",
     "accumulation",
     "steps",
