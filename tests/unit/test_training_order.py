@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.training.order import Order, cut
+from appliance.training.order import Order, cut, split
 from appliance.training.schedule import SCHEDULES, rate_factor
 
 
@@ -59,6 +59,25 @@ def test_cutting_keeps_every_example_and_never_pads_more_than_as_it_came(lengths
 
     assert sorted(chain.from_iterable(micro)) == picks
     assert padded(micro) <= padded([picks[start : start + size] for start in range(0, len(picks), size)])
+
+
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=9), overhead=st.integers(0, 80))
+def test_a_micro_batch_is_split_at_the_least_cost(lengths: list[int], overhead: int) -> None:
+    """Against every way there is to cut the row of examples."""
+    lengths = sorted(lengths, reverse=True)
+    micro = list(range(len(lengths)))
+
+    def cost(pieces: list[list[int]]) -> int:
+        return sum(overhead + len(piece) * max(lengths[index] for index in piece) for piece in pieces)
+
+    def every_way(rest: list[int]) -> list[list[list[int]]]:
+        if not rest:
+            return [[]]
+        return [[rest[:end], *tail] for end in range(1, len(rest) + 1) for tail in every_way(rest[end:])]
+
+    pieces = split(micro, lengths, overhead)
+    assert list(chain.from_iterable(pieces)) == micro
+    assert cost(pieces) == min(map(cost, every_way(micro)))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
