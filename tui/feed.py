@@ -273,7 +273,10 @@ class Feed:
     def _live_so_far(self, id_: str, job: Thing) -> Live:
         """What a job that was running before the dashboard opened has said."""
         metrics = _or_nothing(lambda: self._client.metrics(id_, RECENT), {}) if job.get("kind") == "train" else {}
-        losses = [loss for value in metrics.get("loss") or () if (loss := number(value)) is not None]
+        pairs = zip(metrics.get("step") or (), metrics.get("loss") or (), strict=False)
+        losses = [
+            (float(step), float(loss)) for step, loss in pairs if number(step) is not None and number(loss) is not None
+        ]
         live = self._world.live_of(id_)
         if not losses:
             return live
@@ -282,7 +285,7 @@ class Feed:
             live,
             step=int(number(progress.get("step")) or live.step),
             steps=int(number(progress.get("steps")) or live.steps),
-            loss=losses[-1],
+            loss=losses[-1][1],
             learning_rate=_last(metrics, "learning_rate"),
             tokens_per_second=_last(metrics, "tokens_per_second"),
             eta_seconds=number(progress.get("eta_seconds")),

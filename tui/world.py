@@ -49,8 +49,8 @@ class Live:
     done: float = 0
     total: float = 0
     unit: str = ""
-    losses: tuple[float, ...] = ()
-    """The course of the loss from the first step, thinned."""
+    losses: tuple[tuple[float, float], ...] = ()
+    """The course of the loss from the first step on, as step and loss, thinned."""
 
     def after(self, event: Thing) -> Live:
         """This, once one more event is known."""
@@ -69,15 +69,16 @@ class Live:
 
     def _after_step(self, event: Thing) -> Live:
         loss = number(event.get("loss"))
+        step = int(number(event.get("step")) or self.step)
         return replace(
             self,
-            step=int(number(event.get("step")) or self.step),
+            step=step,
             steps=int(number(event.get("steps")) or self.steps),
             loss=loss,
             learning_rate=number(event.get("learning_rate")),
             tokens_per_second=number(event.get("tokens_per_second")),
             eta_seconds=number(event.get("eta_seconds")),
-            losses=self.losses if loss is None else thinned((*self.losses, loss)),
+            losses=self.losses if loss is None else thinned((*self.losses, (step, loss))),
         )
 
 
@@ -130,11 +131,15 @@ class World:
 _SILENT = Live()
 
 
-def thinned(values: tuple[float, ...]) -> tuple[float, ...]:
-    """At most twice ``RECENT`` values: neighbours are averaged, so that the course of a whole run is kept."""
-    while len(values) > 2 * RECENT:
-        values = tuple((first + second) / 2 for first, second in zip(values[::2], values[1::2], strict=False))
-    return values
+def thinned(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    """At most twice ``RECENT`` points, first and last among them; of too many, one of each stretch of steps stays."""
+    if len(points) <= 2 * RECENT:
+        return points
+    first, span = points[0][0], points[-1][0] - points[0][0]
+    kept: dict[int, tuple[float, float]] = {}
+    for point in points[:-1]:
+        kept.setdefault(int((point[0] - first) * RECENT / span) if span > 0 else 0, point)
+    return (*kept.values(), points[-1])
 
 
 def safe_json(value: Any) -> Any:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  tables of sample values read better a row a line
 """Daemons in memory for the dashboard's tests: empty, busy, and gone. They speak the client's language."""
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def job(id_: str, kind: str, name: str, state: str, **more: Any) -> dict[str, An
 def pipeline(
     key: str, name: str, states: str, *, began: float, results: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The jobs of a tune; ``states`` has a letter for each stage: s(ucceeded) r(unning) f(ailed) b(locked) q(ueued) c."""
+    """The jobs of a tune; ``states`` has a letter for each stage, the first of the state's name."""
     words = {"s": "succeeded", "r": "running", "f": "failed", "b": "blocked", "q": "queued", "c": "cancelled"}
     jobs = []
     for place, (stage, letter) in enumerate(zip(_STAGES, states, strict=False)):
@@ -159,7 +160,7 @@ def pipeline(
                 ended_at=ago(start - 1.8) if over else None,
                 result=(results or {}).get(stage),
                 device="cpu" if stage == "train" else None,
-            )  # fmt: skip
+            )
         )
     return jobs
 
@@ -172,7 +173,7 @@ PLAN = {
     "memory": {"device_bytes": 0, "host_bytes": 1_240_000_000, "disk_bytes": 94_000_000},
     "seconds": {"low": 70, "expected": 84, "high": 120}, "energy_joules": 5400,
     "reasons": {
-        "method": "lora, because the base has 4.1 M parameters and keeping its skills matters more than the last bit of loss",
+        "method": "lora, because the base has 4.1 M parameters and its skills are to be kept",
         "micro_batch": "8, because 8 rows of 512 tokens fill two cores and fit in 1.2 GB",
         "learning_rate": "0.0008, because low-rank updates bear ten times the rate of full tuning",
         "replay_share": "0.35, because the recipe mixes in what the base can already do",
@@ -335,7 +336,7 @@ def _files(name: str) -> list[dict[str, Any]]:
 def _datasets() -> list[dict[str, Any]]:
     warning = {
         "code": "over-length", "severity": "warning", "where": "255 rows", "fix": "--set data.over_length=split keeps them in parts",
-        "message": "255 rows are longer than the 512 tokens of tinystories656k and were left out",
+        "message": "255 rows are longer than the base's 512 tokens and were left out",
     }  # fmt: skip
     lost = {
         "code": "lossy-text", "severity": "warning", "where": "line 41 and 12 more", "fix": None,

@@ -17,6 +17,7 @@ from tui.keys import bindings_of
 from tui.screens.room import Room
 from tui.show.words import one_line
 from tui.widgets.panel import Panel
+from tui.widgets.title import entitle
 from tui.world import World
 
 _EMPTY = Content.assemble(
@@ -102,7 +103,7 @@ class ChatScreen(Room):
         else:
             hello = Content.styled("Ask something. The template and the end token are the model's own.", "$quiet")
             panel.show(hello if served else _EMPTY)
-        panel.border_subtitle = "esc stops" if self._answer else ""
+        entitle(panel, "", "esc stops" if self._answer else "")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

@@ -15,6 +15,7 @@ from tui.show.data import findings, ledger, ledger_bar, summary
 from tui.show.words import count, one_line
 from tui.widgets.listing import Listing, Row
 from tui.widgets.panel import Panel
+from tui.widgets.title import entitle
 from tui.world import Thing, World, number, section
 
 _EMPTY = Content.assemble(
@@ -61,7 +62,7 @@ class DataScreen(Room):
             Content("\n").join([Content.styled("Found", "bold $accent"), findings(dataset)]),
         ]
         panel.show(Content("\n\n").join(blocks))
-        panel.border_title = f"{one_line(dataset.get('name') or key, 40)}"
+        entitle(panel, f"{one_line(dataset.get('name') or key, 40)}")
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         self._paint_selected()

@@ -14,6 +14,7 @@ from tui.commands import COMMANDS
 from tui.keys import EVERYWHERE, LISTS, TITLES, Action, actions_of
 from tui.show.words import lines_of
 from tui.widgets.panel import Panel
+from tui.widgets.title import entitle
 
 _LEGEND = "▶ running · ○ queued · ◌ blocked · ‖ paused · ↻ interrupted · ✔ succeeded · ✖ failed · – cancelled"
 _CLOSING = "Closing the dashboard stops nothing. Shift and drag selects text in most terminals."
@@ -33,7 +34,7 @@ class HelpScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         panel = self.query_one(Panel)
-        panel.border_subtitle = "j k scroll · esc closes"
+        entitle(panel, "Help", "j k scroll · esc closes")
         panel.focus()
         self.call_after_refresh(self._show)
 

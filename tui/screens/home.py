@@ -17,6 +17,7 @@ from tui.show.jobs import ended_line, queue_line, running_card
 from tui.show.words import lines_of, one_line, state_glyph
 from tui.widgets.listing import Listing, Row
 from tui.widgets.panel import Panel
+from tui.widgets.title import entitle
 from tui.world import Thing, World
 
 _FIRST = Content.assemble(
@@ -62,7 +63,7 @@ class HomeScreen(JobRoom):
 
     def _paint_running(self, groups: list[Group], world: World) -> None:
         box = self.query_one("#running", Listing)
-        box.border_title = f"Running ({len(groups)})" if len(groups) > 1 else "Running"
+        entitle(box, f"Running ({len(groups)})" if len(groups) > 1 else "Running")
         now = self.luthier.now()
         idle = Content.styled("Nothing runs. `luthier tune FILE` starts a tune.", "$quiet")
         empty = _UNREAD if not world.read else idle if world.jobs else _FIRST
@@ -71,14 +72,14 @@ class HomeScreen(JobRoom):
 
     def _paint_queue(self, groups: list[Group], world: World) -> None:
         box = self.query_one("#queue", Listing)
-        box.border_title = f"Queue ({len(groups)})" if groups else "Queue"
+        entitle(box, f"Queue ({len(groups)})" if groups else "Queue")
         rows = [(group.key, queue_line(group, box.room)) for group in reversed(groups)]
         box.show(rows, Content.styled("Nothing waits.", "$quiet") if world.read else _UNREAD)
 
     def _paint_attention(self, world: World) -> None:
         box = self.query_one("#attention", Listing)
         found = [row for row in attention(world) if matches(_words(row[1]), self.query_text, state=row[1].state)]
-        box.border_title = f"Attention ({len(found)})" if found else "Attention"
+        entitle(box, f"Attention ({len(found)})" if found else "Attention")
         box.set_class(bool(found), "-wanted")
         rows = [(group.key, _wanted(row, box.room)) for row in found for group in (row[1],)]
         well = Content.assemble(("✔", "$success"), (" Nothing needs you.", "$quiet"))
@@ -87,12 +88,11 @@ class HomeScreen(JobRoom):
     def _paint_served(self, world: World) -> None:
         box = self.query_one("#served", Listing)
         url, names = endpoint_of(world)
-        box.border_title = "Served"
-        box.border_subtitle = "c chat" if names else ""
+        entitle(box, "Served", "c chat" if names else "")
         dot = Content.styled("● ", "$success")
         rows: list[Row] = [(f"model:{name}", dot + one_line(name, box.room - 2)) for name in names]
         if url and rows:
-            box.border_title = f"Served  {one_line(url, max(8, box.room - 10))}"
+            entitle(box, f"Served  {one_line(url, max(8, box.room - 10))}")
         nothing = "Nothing is served. A tune ends with its model being served; s on Models (4) serves one."
         box.show(rows, Content.styled(nothing, "$quiet") if world.read else _UNREAD)
 

@@ -22,6 +22,7 @@ from tui.show.results import failure, plan, result
 from tui.show.words import count, one_line, rate, sci, state_text, took
 from tui.widgets.chart import BrailleChart
 from tui.widgets.panel import Panel
+from tui.widgets.title import entitle
 from tui.world import LinkState, Live, Thing, World, number, section
 
 _TABS = ("live", "plan", "result", "log")
@@ -68,8 +69,8 @@ class JobScreen(JobRoom):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.query_one("#rates").border_title = "learning rate"
-        self.query_one("#speeds").border_title = "tokens/s"
+        entitle(self.query_one("#rates"), "learning rate")
+        entitle(self.query_one("#speeds"), "tokens/s")
         self._read()
 
     def _read(self) -> None:
@@ -148,7 +149,7 @@ class JobScreen(JobRoom):
         state, reason = str(job.get("state")), str(job.get("reason") or "")
         failed = state == "failed" or bool(section(job, "error"))
         box.display = failed or bool(reason)
-        box.border_title = "Why it failed" if state == "failed" else "Why"
+        entitle(box, "Why it failed" if state == "failed" else "Why")
         box.set_class(failed, "-failed")
         if box.display:
             box.show(failure(job) if failed else Content(one_line(reason)))
@@ -163,7 +164,7 @@ class JobScreen(JobRoom):
             steps = float(live.steps or number(section(job, "progress").get("steps")) or 0)
             loss = self.query_one("#loss", BrailleChart)
             loss.curve = series.loss(steps, log=self._log_scale)
-            loss.border_title = series.title(log=self._log_scale)
+            entitle(loss, series.title(log=self._log_scale))
             self.query_one("#rates", BrailleChart).curve = series.rates(steps)
             self.query_one("#speeds", BrailleChart).curve = series.speeds(steps)
             numbers.update(self._numbers(job))
@@ -171,7 +172,7 @@ class JobScreen(JobRoom):
         lines = [line for event in series.events if matches((line := event_line(event)).plain, self.query_text)]
         shown = Content("\n").join(lines[-300:]) if lines else Content.styled("It has said nothing yet.", "$quiet")
         events.show(shown)
-        events.border_title = "Events" + (f"  / {one_line(self.query_text, 30)}" if self.query_text else "")
+        entitle(events, "Events" + (f"  / {one_line(self.query_text, 30)}" if self.query_text else ""))
 
     def _numbers(self, job: Thing) -> Content:
         """The numbers of now, or of the whole run when it is over."""

@@ -15,6 +15,7 @@ from tui.screens.jobroom import JobRoom
 from tui.show.jobs import note_of, stage_glyphs
 from tui.show.words import bar, one_line, percent, state_text, took
 from tui.widgets.listing import Listing, Row
+from tui.widgets.title import entitle
 from tui.world import Live, Thing, World
 
 _EMPTY = Content.assemble(
@@ -45,7 +46,7 @@ class JobsScreen(JobRoom):
         self.query_one("#head", Static).update(Content.styled(f" {_HEAD}", "$quiet"))
         filtered = Content.styled(f"No job matches “{one_line(self.query_text, 40)}”; esc in / takes it off.", "$quiet")
         box.show(rows, filtered if self.query_text and world.jobs else _EMPTY)
-        box.border_title = "Jobs" + (f"  / {one_line(self.query_text, 30)}" if self.query_text else "")
+        entitle(box, "Jobs" + (f"  / {one_line(self.query_text, 30)}" if self.query_text else ""))
 
     def _tune(self, group: Group, world: World, width: int) -> Row:
         """A tune that is over, in one line; enter opens the job that mattered."""

@@ -17,6 +17,7 @@ from tui.show.models import artifacts, base_name, gate, scores, stage_text
 from tui.show.words import one_line, when
 from tui.widgets.listing import Listing, Row
 from tui.widgets.panel import Panel
+from tui.widgets.title import entitle
 from tui.world import Thing, World, items, section
 
 _EMPTY = Content.assemble(
@@ -55,7 +56,7 @@ class ModelsScreen(Room):
             return
         panel = self.query_one("#model", Panel)
         evaluation = section(model, "evaluation")
-        panel.border_title = one_line(model.get("name") or model.get("id"), 40)
+        entitle(panel, one_line(model.get("name") or model.get("id"), 40))
         blocks = [
             self._facts(model),
             _titled("Scores on held-out data", scores(evaluation, panel.room), gate(evaluation)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from appliance.text import bytes_text
-from tui.show.words import gauge, one_line, percent, sparkline
+from tui.show.words import bar, gauge, one_line, percent, sparkline
 from tui.world import Thing, World, number, share
 
 
@@ -32,7 +32,7 @@ def strip(world: World, width: int) -> Content:
         title = one_line(device.get("name"), width - 10)
         heat = number(device.get("temperature_celsius"))
         lines.append(Content.assemble((title, "bold"), (f"  {heat:.0f} °C" if heat is not None else "", "$quiet")))
-        lines.append(Content.assemble(("  load   ", "$quiet"), gauge(busy, room), f" {percent(busy)}"))
+        lines.append(Content.assemble(("  load   ", "$quiet"), bar(busy, room), f" {percent(busy)}"))
         part = used / total if used is not None and total else None
         lines.append(Content.assemble(("  memory ", "$quiet"), gauge(part, room), f" {_short(used, total)}"))
     return Content("\n").join(lines)
@@ -57,7 +57,7 @@ def panel(device: Thing, busy: Sequence[float], width: int, holder: str) -> Cont
     facts += [f"{heat:.0f} °C"] if heat is not None else []
     facts += [f"{power:.0f} W"] if power is not None else []
     lines = [
-        Content.assemble(("load    ", "$quiet"), gauge(load, room), f" {percent(load)}"),
+        Content.assemble(("load    ", "$quiet"), bar(load, room), f" {percent(load)}"),
         Content.assemble(("        ", ""), (past, "$primary")),
         Content.assemble(("memory  ", "$quiet"), gauge(part, room), f" {_of(used, total)}"),
         Content.assemble(("is      ", "$quiet"), one_line(" · ".join(fact for fact in dict.fromkeys(facts) if fact))),

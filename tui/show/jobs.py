@@ -11,6 +11,7 @@ from tui.show.words import (
     STATES,
     bar,
     count,
+    course,
     eta,
     lines_of,
     one_line,
@@ -80,7 +81,7 @@ def _pulse(live: Live, width: int) -> Content:
     speed += f"   lr {sci(live.learning_rate)}" if live.learning_rate is not None else ""
     head = f"loss {live.loss:.3f} " if live.loss is not None else "loss "
     room = max(4, min(40, width - len(head) - len(speed)))
-    return Content.assemble(head, (sparkline(live.losses, room), "$primary"), (speed, "$quiet"))
+    return Content.assemble(head, (sparkline(course(live.losses, room), room), "$primary"), (speed, "$quiet"))
 
 
 def queue_line(group: Group, width: int) -> Content:

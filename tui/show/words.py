@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -56,7 +57,7 @@ def bar(share: float | None, width: int, colour: str = "$primary") -> Content:
 
 
 def gauge(share: float | None, width: int) -> Content:
-    """A bar for load or memory: it turns to the colour of attention when it is nearly full."""
+    """A bar for what can run out, such as memory: it turns to the colour of attention when it is nearly full."""
     colour = "$error" if (share or 0) >= 0.95 else "$warning" if (share or 0) >= 0.85 else "$primary"
     return bar(share, width, colour)
 
@@ -77,6 +78,21 @@ def _averaged(values: Sequence[float], width: int) -> list[float]:
         return list(values)
     edges = [place * len(values) // width for place in range(width + 1)]
     return [sum(values[start:end]) / (end - start) for start, end in pairwise(edges)]
+
+
+def course(points: Sequence[tuple[float, float]], width: int) -> list[float]:
+    """The values of a curve at ``width`` places evenly along its steps; each the mean of what is near it."""
+    if len(points) < 2 or points[-1][0] <= points[0][0]:
+        return [value for _, value in points]
+    first, span = points[0][0], points[-1][0] - points[0][0]
+    columns: list[list[float]] = [[] for _ in range(width)]
+    for step, value in points:
+        columns[max(0, min(width - 1, int((step - first) / span * width)))].append(value)
+    values: list[float] = []
+    for column in columns:
+        if column or values:
+            values.append(sum(column) / len(column) if column else values[-1])
+    return values
 
 
 def lines_of(value: object, width: int, most: int) -> list[str]:
@@ -111,7 +127,7 @@ def sci(value: float | None) -> str:
     >>> sci(0.00012)
     '1.2e-4'
     """
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "–"
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     return f"{mantissa}e{int(exponent)}" if value else "0"

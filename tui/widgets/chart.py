@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,13 +90,16 @@ def _value_at(row: int, height: int, y: Range) -> float:
     """The value that a line of cells stands for: the ends of the range in the first and the last."""
     share = 1 - row / (height - 1)
     if y.log:
-        return float(y.low * (y.high / y.low) ** share)
+        return math.exp(math.log(y.low) + (math.log(y.high) - math.log(y.low)) * share)
     return y.low + (y.high - y.low) * share
 
 
 def _number(value: float) -> str:
+    """A label of at most as many characters as there is room for."""
     if value and (abs(value) < 0.01 or abs(value) >= 1e6):
-        return sci(value)
+        label = sci(value)
+        mantissa, _, exponent = f"{value:.0e}".partition("e")
+        return label if len(label) < _LABEL else f"{mantissa}e{int(exponent)}"[: _LABEL - 1]
     if abs(value) >= 10_000:
         return f"{value / 1000:.0f}k"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 100 else f"{value:.2f}"

@@ -9,6 +9,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui.keys import LISTS, bindings_of
+from tui.widgets.title import entitle
 
 Row = tuple[str, Content]
 
@@ -21,7 +22,7 @@ class Listing(OptionList, inherit_bindings=False):
 
     def __init__(self, *, id: str, title: str = "", empty: str = "") -> None:
         super().__init__(id=id, markup=False)
-        self.border_title = title
+        entitle(self, title)
         self._empty = empty
         self._rows: list[Row] = []
         self._placeholder = Content("")
@@ -57,6 +58,7 @@ class Listing(OptionList, inherit_bindings=False):
         kept = self.selected
         position = self.highlighted
         self._rows = [] if empty else rows
+        self.set_class(empty, "-empty")
         if empty:
             self._placeholder = rows[0][1]
         self.set_options([Option(content, id=key or None, disabled=empty) for key, content in rows])

@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.keys import PANELS, bindings_of
+from tui.widgets.title import entitle
 
 
 class Panel(VerticalScroll, inherit_bindings=False):
@@ -17,7 +18,7 @@ class Panel(VerticalScroll, inherit_bindings=False):
 
     def __init__(self, *, id: str, title: str = "", follow: bool = False) -> None:
         super().__init__(id=id)
-        self.border_title = title
+        entitle(self, title)
         self._follow = follow
         self._text = Static(Content(""), markup=False)
         self._shown = Content("")

@@ -37,7 +37,7 @@ class Prompt(Horizontal):
 
     def __init__(self, words: Callable[[], Iterable[str]]) -> None:
         super().__init__(id="prompt")
-        self._sign = Static("", id="sign")
+        self._sign = Static("", id="sign", markup=False)
         self.input = Input(compact=True, suggester=_Completion(words), select_on_focus=False)
 
     def compose(self) -> ComposeResult:
