@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 
 from . import tales
 from .heldout import is_held_out
-from .skills import EXACT, Exchange, Writer
+from .skills import EXACT, Exchange, Writer, lookup
 
-OPEN: dict[str, Writer] = {"story": tales.story, "introduction": tales.introduction, "echo": tales.echo}
-"""What is learnt but has no single right answer, or none worth a score."""
+OPEN: dict[str, Writer] = {
+    "story": tales.story,
+    "introduction": tales.introduction,
+    "echo": tales.echo,
+    "lookup": lookup,
+}
+"""What is read without being one of the scored skills: open text, and what so small a model hardly learns."""
 
 WEIGHTS = {
     "reverse": 14, "sort": 22, "copy": 8, "count": 8, "lookup": 9, "add": 16, "fact": 8, "talk": 5,
@@ -73,9 +78,9 @@ def _unique(seed: int, names: list[str], count: int, *, held_out: bool) -> list[
     return rows
 
 
-def evaluation_items(seed: int = 7, count: int = 36) -> list[Exchange]:
-    """The held-out items of every exact-match skill."""
-    return _unique(seed, list(EXACT), count, held_out=True)
+def evaluation_items(names: Iterable[str] = tuple(EXACT), seed: int = 7, count: int = 36) -> list[Exchange]:
+    """The held-out items of the named skills, by default of all that are scored by exact match."""
+    return _unique(seed, list(names), count, held_out=True)
 
 
 def replay_items(seed: int = 11, count: int = 200) -> list[Exchange]:

@@ -64,10 +64,15 @@ def raw_row(tokenizer: Tokenizer, rng: Random) -> Row:
 
 def chunk_rows(tokenizer: Tokenizer, seed: int, chunk: int) -> list[Row]:
     """The conversations of one chunk, in the order they were written."""
-    rng = Random(f"{seed}/{chunk}/raw")
     rows = [encode_row(tokenizer, each) for each in conversations(seed, chunk)]
-    rows += [raw_row(tokenizer, rng) for _ in range(int(CHUNK * RAW_SHARE))]
+    rows += raw_rows(tokenizer, seed, chunk)
     return [row for row in rows if len(row.ids) <= CONTEXT]
+
+
+def raw_rows(tokenizer: Tokenizer, seed: int, chunk: int) -> list[Row]:
+    """The echoes of random tokens of one chunk."""
+    rng = Random(f"{seed}/{chunk}/raw")
+    return [raw_row(tokenizer, rng) for _ in range(int(CHUNK * RAW_SHARE))]
 
 
 def conversations(seed: int, chunk: int) -> Iterator[corpus.Messages]:
