@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 class LuthierError(Exception):
     """A failure that has a name, a place, and something the reader can do about it."""
 
-    code: ClassVar[str] = "failed"
+    code: str = "failed"
     exit_status: ClassVar[int] = 1
 
     def __init__(
@@ -234,11 +234,14 @@ def error_classes(root: type[LuthierError] = LuthierError) -> Iterator[type[Luth
 
 
 def error_from_dict(data: Mapping[str, Any]) -> LuthierError:
-    """The error that ``as_dict`` described; a code of a later release becomes a plain ``LuthierError``."""
+    """The error that ``as_dict`` described; one that this release has no class for keeps its code."""
     by_code = {cls.code: cls for cls in error_classes()}
-    cls = by_code.get(str(data.get("code")), LuthierError)
+    code = str(data.get("code") or LuthierError.code)
+    cls = by_code.get(code, LuthierError)
     message = str(data.get("message") or data.get("detail") or data.get("code") or "unknown error")
-    return cls(message, hint=data.get("hint"), where=data.get("where"), fixes=data.get("fixes") or ())
+    error = cls(message, hint=data.get("hint"), where=data.get("where"), fixes=data.get("fixes") or ())
+    error.code = code
+    return error
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

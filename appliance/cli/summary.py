@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,13 @@ def _train(result: Body) -> str:
 
 def _evaluate(result: Body) -> str:
     evaluation = result.get("evaluation") or {}
+    tasks: Sequence[Body] = evaluation.get("tasks") or ()
+    # What was shown to be better or worse says more than what showed no difference.
+    told = [task for task in tasks if task.get("verdict") in ("better", "worse")] or tasks
     parts = []
-    for task in (evaluation.get("tasks") or ())[:1]:
-        before, after = share_text(task.get("baseline")), share_text(task.get("value"))
-        parts.append(f"{str(task.get('metric')).replace('_', ' ')} {before} → {after}")
+    for task in told[:1]:
+        name = str(task.get("label") or task.get("metric")).replace("_", " ")
+        parts.append(f"{name} {share_text(task.get('baseline'))} → {share_text(task.get('value'))}")
     if verdict := gate_line(evaluation):
         parts.append(f"gate {verdict}")
     return ", ".join(parts)

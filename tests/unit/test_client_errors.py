@@ -80,3 +80,10 @@ def test_a_refused_stream_raises_the_error_that_was_named(paths: Paths) -> None:
     problem = {"code": "not-permitted", "message": "No."}
     with client(paths, lambda _: httpx2.Response(403, json=problem)) as one, pytest.raises(LuthierError, match="No"):
         list(one.stream())
+
+
+def test_a_code_without_a_class_here_keeps_its_name(paths: Paths) -> None:
+    problem = {"code": "invented-later", "message": "Something else."}
+    with client(paths, lambda _: httpx2.Response(422, json=problem)) as one, pytest.raises(LuthierError) as caught:
+        one.status()
+    assert (caught.value.code, caught.value.exit_status) == ("invented-later", 1)
