@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from appliance.errors import CorruptFolder, FileNotFound
 
@@ -116,17 +116,33 @@ def example_from_dict(data: Mapping[str, Any]) -> Example:
 
 def read_examples(path: Path) -> Iterator[Example]:
     """The examples of a file of a dataset folder, in order. Raises ``FileNotFound``, ``CorruptFolder``."""
+    return (example for _, example in read_placed(path))
+
+
+def read_placed(path: Path) -> Iterator[tuple[int, Example]]:
+    """The same, each with the byte at which it begins."""
     try:
         stream = path.open("rb")
     except (FileNotFoundError, IsADirectoryError) as error:
         raise FileNotFound(f"There is no file of examples {path}.", where=str(path)) from error
     with stream:
+        place = 0
         for number, line in enumerate(stream, 1):
-            try:
-                yield example_from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                where = f"{path}:{number}"
-                raise CorruptFolder(f"{where} is not an example ({error}).", where=where) from error
+            yield place, _parsed(line, f"{path}:{number}")
+            place += len(line)
+
+
+def read_at(stream: BinaryIO, place: int) -> Example:
+    """The example that begins at a byte of an open file."""
+    stream.seek(place)
+    return _parsed(stream.readline(), f"byte {place}")
+
+
+def _parsed(line: bytes, where: str) -> Example:
+    try:
+        return example_from_dict(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptFolder(f"{where} is not an example ({error}).", where=where) from error
 
 
 def example_line(example: Example) -> str:

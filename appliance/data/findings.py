@@ -95,7 +95,7 @@ def _about(
 def _reason(ledger: Ledger, rows: Sequence[int]) -> str:
     """What is wrong with the first of the rows."""
     message = safe_text(ledger.detail(rows[0]).get("message", ""), limit=200)
-    return f"row {rows[0]} {message}" if len(rows) > 1 else f"it {message}"
+    return f"row {rows[0]} {message}" if len(rows) > 1 else message
 
 
 def _fixed(ledger: Ledger) -> dict[str, list[int]]:

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from appliance.data.dedup import ExactDuplicates, NearDuplicates, Rarity
 from appliance.data.encoding import Encoding, find_encoding
-from appliance.data.example import Example, example_line, read_examples
+from appliance.data.example import Example, example_line, read_at, read_examples, read_placed
 from appliance.data.infer import SAMPLES, Layout, infer
 from appliance.data.ledger import Ledger, State
 from appliance.data.lengths import Ruler, TooLong, Unlearnable, too_long
@@ -70,8 +70,9 @@ def take_in(intake: Intake, rows: Iterator[Row], ruler: Ruler | None, folder: Pa
         for example in _readable(intake, rows, tick):
             rarity.add(example)
             spool.write(example_line(example) + "\n")
-    with second.open("w", encoding="utf-8") as spool:
-        _measure_all(intake, read_examples(first), (ruler, rarity), spool, tick)
+    with first.open("rb") as again, second.open("w", encoding="utf-8") as spool:
+        near = NearDuplicates(rarity, lambda place: read_at(again, place))
+        _measure_all(intake, _different(intake, read_placed(first), near), ruler, spool, tick)
     first.unlink()
     return second
 
@@ -137,19 +138,21 @@ def _check(intake: Intake, row: Row) -> Checked | None:
     return None
 
 
-def _measure_all(
-    intake: Intake, examples: Iterator[Example], means: tuple[Ruler | None, Rarity], spool: TextIO, tick: Tick
-) -> None:
-    ruler, rarity = means
-    near = NearDuplicates(rarity)
+def _different(intake: Intake, examples: Iterator[tuple[int, Example]], near: NearDuplicates) -> Iterator[Example]:
+    """The examples that do not say what an earlier one says."""
+    for place, example in examples:
+        earlier = near.first(example, place)
+        if earlier is None:
+            yield example
+        else:
+            intake.ledger.settle(example.row, State.NEAR_DUPLICATE, of=earlier)
+
+
+def _measure_all(intake: Intake, examples: Iterator[Example], ruler: Ruler | None, spool: TextIO, tick: Tick) -> None:
     intake.measured = ruler is not None
     for done, example in enumerate(examples, 1):
         if done % 200 == 0:
             tick("measuring" if ruler else "comparing", done)
-        earlier = near.first(example)
-        if earlier is not None:
-            intake.ledger.settle(example.row, State.NEAR_DUPLICATE, of=earlier)
-            continue
         for piece in _measure(intake, example, ruler):
             intake.groups[piece.group] = intake.groups.get(piece.group, 0) + 1
             spool.write(example_line(piece) + "\n")

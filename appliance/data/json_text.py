@@ -53,7 +53,7 @@ def parse_json(text: str, decoder: StrictDecoder | None = None) -> Any:
     except json.JSONDecodeError as error:
         raise RowFault("bad-json", _words(error)) from None
     except ValueError as error:
-        raise RowFault("bad-json", f"not JSON: {safe_text(error, limit=120)}") from None
+        raise RowFault("bad-json", f"is not JSON: {safe_text(error, limit=120)}") from None
     check_depth(value, text)
     return value
 
@@ -83,7 +83,7 @@ def too_deep() -> RowFault:
 
 def _words(error: json.JSONDecodeError) -> str:
     place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
-    return f"not JSON: {error.msg} at {place}"
+    return f"is not JSON: {error.msg} at {place}"
 
 
 def _constant(name: str) -> Any:

@@ -36,8 +36,9 @@ def near(examples: list[Example]) -> dict[int, int]:
     rarity = Rarity()
     for example in examples:
         rarity.add(example)
-    finder = NearDuplicates(rarity)
-    return {example.row: earlier for example in examples if (earlier := finder.first(example)) is not None}
+    finder = NearDuplicates(rarity, {example.row: example for example in examples}.__getitem__)
+    found = {example.row: finder.first(example, example.row) for example in examples}
+    return {row: earlier for row, earlier in found.items() if earlier is not None}
 
 
 def test_the_examples_in_the_docstrings_are_true() -> None:

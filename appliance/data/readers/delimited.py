@@ -70,7 +70,7 @@ def _header(table: Iterator[list[str]], source: Source) -> list[str]:
     try:
         names = next((cells for cells in table if cells), [])
     except csv.Error as error:
-        raise UnreadableData(f"{source.place(1)} is not CSV: {_words(error)}.", where=source.place(1)) from error
+        raise UnreadableData(f"{source.place(1)} {_words(error)}.", where=source.place(1)) from error
     if len(names) > COLUMN_LIMIT:
         raise UnreadableData(
             f"{source.name} has {len(names):,} columns, expected at most {COLUMN_LIMIT}.",
@@ -122,7 +122,7 @@ def _widths(head: str, separator: str) -> list[int]:
 def _words(error: csv.Error) -> str:
     words = str(error)
     if "unexpected end of data" in words:
-        return "a quoted cell does not end"
+        return "has a quoted cell that does not end"
     if "field limit" in words:
-        return f"a cell is longer than {ROW_LIMIT // 1024 // 1024} MiB: a quote may be missing"
-    return f"not CSV: {safe_text(words, limit=120)}"
+        return f"has a cell longer than {ROW_LIMIT // 1024 // 1024} MiB: a quote may be missing"
+    return f"is not CSV: {safe_text(words, limit=120)}"

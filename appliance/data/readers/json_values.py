@@ -94,7 +94,7 @@ class _Window:
             return None, -1, None
         except ValueError as error:
             # Right in form and wrong in content (NaN, a key twice): one wrong row, so its end is looked for.
-            fault = RowFault("bad-json", f"not JSON: {safe_text(error, limit=120)}")
+            fault = RowFault("bad-json", f"is not JSON: {safe_text(error, limit=120)}")
             try:
                 return None, _ANY.raw_decode(self.text, self.place)[1], fault
             except ValueError as error:
