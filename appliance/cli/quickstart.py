@@ -64,9 +64,14 @@ def _show(call: Call, result: dict[str, Any]) -> None:
     model = (result.get("deployment") or {}).get("model") or result.get("name")
     call.screen.say("")
     call.screen.say(f"Done in {duration_text(result['seconds'])}. Next:")
-    call.screen.say(f"  luthier run {model}                     chat with it")
-    call.screen.say("  luthier endpoint --format python   use it from a program")
-    call.screen.say("  luthier tune YOUR_FILE             the same with your data")
+    steps = (
+        (f"luthier run {model}", "chat with it"),
+        ("luthier endpoint --format python", "use it from a program"),
+        ("luthier tune YOUR_FILE", "the same with your data"),
+    )
+    width = max(len(command) for command, _ in steps) + 3
+    for command, purpose in steps:
+        call.screen.say(f"  {command:{width}}{purpose}")
 
 
 COMMAND = Command(
