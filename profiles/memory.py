@@ -38,7 +38,7 @@ def trainable_parameters(model: ModelProfile, adapter: str, rank: int) -> int:
     """How many parameters get a gradient. LoRA: Σ r (inputs + outputs) over the wrapped matrices."""
     if adapter == "full":
         return model.parameters
-    return sum(rank * (outputs + inputs) for outputs, inputs in model.linear_shapes)
+    return rank * model.lora_width
 
 
 def memory_parts(model: ModelProfile, shape: Shape) -> dict[str, int]:

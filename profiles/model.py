@@ -1,76 +1,74 @@
-"""What a base model is, from ``config.json`` and the safetensors headers alone.
+"""What a base model is, from ``config.json`` and the safetensors headers alone, or from a shape of the catalogue.
 
-Both are untrusted: sizes are bounded before anything is computed from them, shards may only be plain names of
-regular files in the folder, and a header is read no further than its stated length. Run in a child, not in the
-daemon.
+Both files are untrusted, so a folder is read in a child, not in the daemon.
 """
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Iterable, Mapping
+import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import FileNotFound, InvalidBaseModel
+from appliance.errors import FileNotFound, unknown_name
+from profiles.catalogue import HERE
+from profiles.config import ModelConfig, parse_config, read_config
+from profiles.families import GENERIC, Family, family_of, layout
+from profiles.tensors import Tensor, read_tensors
 
-_HEADER_MAX = 100 * 2**20  # the limit of the safetensors format itself
-_BOUNDS = {
-    "hidden_size": (1, 65_536),
-    "num_hidden_layers": (1, 512),
-    "num_attention_heads": (1, 1024),
-    "vocab_size": (1, 2_000_000),
-    "max_position_embeddings": (1, 16_777_216),
-}
-# Families whose names differ from Llama's for the same thing.
-_GPT2_NAMES = {
-    "n_embd": "hidden_size",
-    "n_layer": "num_hidden_layers",
-    "n_head": "num_attention_heads",
-    "n_positions": "max_position_embeddings",
-    "n_inner": "intermediate_size",
-}
-_DTYPE_BYTES = {
-    "F64": 8,
-    "F32": 4,
-    "BF16": 2,
-    "F16": 2,
-    "I64": 8,
-    "I32": 4,
-    "I8": 1,
-    "U8": 1,
-    "F8_E4M3": 1,
-    "F8_E5M2": 1,
-}
+CATALOGUE = "catalogue:"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelProfile:
-    """The shape of a model; counts are exact because they come from the stored tensors."""
+    """The shape of a model. Counts of a folder are exact because they come from the stored tensors."""
 
     folder: str
+    """Where it lies, or ``catalogue:NAME``."""
     architecture: str
+    family: str
+    """A family of the catalogue, or ``generic``."""
+    tested: bool
+    """Whether what its training needs was measured for this family; False is said to the reader."""
     layers: int
     hidden: int
     intermediate: int
     heads: int
     kv_heads: int
+    head_dim: int
     vocab: int
     context: int
+    attention: str
+    """``full``, ``sliding 4096``, or ``sliding 512 in 22 of 26 layers``."""
     tied_embeddings: bool
     parameters: int
+    active_parameters: int
+    """Those that one token passes; fewer than all in a mixture of experts."""
     embedding_parameters: int
+    """Embedding and output matrix, counted once where they are one."""
+    kinds: Mapping[str, int]
+    """Parameters by kind: embedding, head, attention, mlp, router, experts, norm, other."""
+    experts: int
+    experts_per_token: int
     dtype: str
     weight_bytes: int
-    linear_shapes: tuple[tuple[int, int], ...]
-    """(outputs, inputs) of every matrix inside the layers."""
+    lora_width: int
+    """Parameters that low-rank adaptation of all linear maps adds for each unit of rank: Σ (inputs + outputs)."""
+
+    @property
+    def from_catalogue(self) -> bool:
+        return self.folder.startswith(CATALOGUE)
 
     def as_dict(self) -> dict[str, Any]:
-        data = asdict(self)
-        del data["linear_shapes"]
-        return data
+        return asdict(self)
+
+
+def find_model(name: Path | str) -> ModelProfile:
+    """A folder, or ``catalogue:NAME``. Raises ``FileNotFound``, ``InvalidBaseModel`` and ``UnknownName``."""
+    text = str(name)
+    return catalogue_model(text.removeprefix(CATALOGUE)) if text.startswith(CATALOGUE) else read_model(name)
 
 
 def read_model(folder: Path | str) -> ModelProfile:
@@ -78,132 +76,134 @@ def read_model(folder: Path | str) -> ModelProfile:
     root = Path(folder)
     if not root.is_dir():
         raise FileNotFound(f"There is no base model folder {root}.", where=str(root))
-    config = _read_config(root)
-    tensors = _read_tensors(root)
-    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
-    heads = config["num_attention_heads"]
-    embedding = sum(_count(shape) for name, (_, shape) in tensors.items() if _is_embedding(name))
-    dtypes = [dtype for dtype, shape in tensors.values() if len(shape) >= 2]
-    return ModelProfile(
+    config = read_config(root)
+    family = family_of(config.model_type)
+    tensors = read_tensors(root)
+    tied = _tied(config, tensors)
+    if tied and any(_kind(name) == "embedding" for name in tensors):  # some folders store it under both names
+        tensors = {name: tensor for name, tensor in tensors.items() if not _is_head(name)}
+    kinds: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        kinds[_kind(name)] = kinds.get(_kind(name), 0) + tensor.count
+    expected = layout(family, config)
+    recognised = family is not GENERIC and not config.nested and expected.parameters == sum(kinds.values())
+    dtypes = [tensor.dtype for tensor in tensors.values() if len(tensor.shape) >= 2]
+    return _profile(
+        config,
+        family if recognised else GENERIC,
         folder=str(root),
-        architecture=str((config.get("architectures") or ["unknown"])[0]),
-        layers=layers,
-        hidden=hidden,
-        intermediate=int(config.get("intermediate_size") or 4 * hidden),
-        heads=heads,
-        kv_heads=int(config.get("num_key_value_heads") or heads),
-        vocab=config["vocab_size"],
-        context=config["max_position_embeddings"],
-        tied_embeddings=_tied(config, tensors),
-        parameters=sum(_count(shape) for _, shape in tensors.values()),
-        embedding_parameters=embedding,
-        dtype=max(set(dtypes), key=dtypes.count, default="F32"),
-        weight_bytes=sum(_count(shape) * _DTYPE_BYTES.get(dtype, 4) for dtype, shape in tensors.values()),
-        linear_shapes=tuple(
-            (shape[0], shape[1]) for name, (_, shape) in tensors.items() if len(shape) == 2 and not _is_embedding(name)
-        ),
+        tied_embeddings=tied,
+        kinds=kinds,
+        dtype=max(sorted(set(dtypes)), key=dtypes.count, default="F32"),
+        weight_bytes=sum(tensor.bytes for tensor in tensors.values()),
+        lora_width=expected.lora_width if recognised else _lora_width(tensors),
     )
 
 
-def _read_config(root: Path) -> dict[str, Any]:
-    path = root / "config.json"
-    try:
-        config = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise InvalidBaseModel(
-            f"{root} has no config.json, so it is not a model in the Hugging Face layout.",
-            hint="Give the folder that holds config.json, tokenizer.json and *.safetensors.",
-            where=str(path),
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidBaseModel(f"{path} is not JSON: {error}.", where=str(path)) from error
-    if not isinstance(config, dict):
-        raise InvalidBaseModel(f"{path} holds {type(config).__name__}, expected an object.", where=str(path))
-    if "auto_map" in config:
-        raise InvalidBaseModel(
-            f"{path} asks to run Python code that came with the model (auto_map), which Luthier never does.",
-            hint="Use a model of an architecture that transformers has itself.",
-            where=str(path),
-        )
-    config |= {ours: config[theirs] for theirs, ours in _GPT2_NAMES.items() if theirs in config and ours not in config}
-    faults = [fault for key, bounds in _BOUNDS.items() if (fault := _fault(config, key, bounds))]
-    if faults:
-        raise InvalidBaseModel(f"{path}: {'; '.join(faults)}.", where=str(path))
-    return config
+def catalogue_names() -> tuple[str, ...]:
+    """The shapes that can be planned for without their weights."""
+    return tuple(_catalogue())
 
 
-def _fault(config: Mapping[str, Any], key: str, bounds: tuple[int, int]) -> str | None:
-    value = config.get(key)
-    low, high = bounds
-    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-        return None
-    return f"{key} is {value!r}, expected a whole number from {low} to {high}"
+def catalogue_model(name: str) -> ModelProfile:
+    """The profile of a shipped shape, in bf16 as such models are published. Raises ``UnknownName``."""
+    if name not in _catalogue():
+        raise unknown_name("model of the catalogue", name, catalogue_names())
+    values = _catalogue()[name]
+    family = family_of(values["model_type"])
+    config = parse_config(values, origin=CATALOGUE + name)
+    counted = layout(family, config)
+    return _profile(
+        config,
+        family,
+        folder=CATALOGUE + name,
+        tied_embeddings=family.tied if config.tied is None else config.tied,
+        kinds=counted.kinds,
+        dtype="BF16",
+        weight_bytes=2 * counted.parameters,
+        lora_width=counted.lora_width,
+    )
 
 
-def _read_tensors(root: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name → (dtype, shape) of every stored tensor."""
-    shards = sorted(path for path in root.glob("*.safetensors") if path.is_file())
-    if not shards:
-        others = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf") for path in root.glob(pattern))
-        found = f"; it has {', '.join(others[:3])}, which can hold code or is no training format" if others else ""
-        raise InvalidBaseModel(
-            f"{root} holds no weights: no *.safetensors file{found}.",
-            hint="Download or convert the model to safetensors; Luthier reads nothing else.",
-            where=str(root),
-        )
-    _check_index(root, {path.name for path in shards})
-    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for path in shards:
-        tensors |= _read_header(path)
-    return tensors
+@cache
+def _catalogue() -> dict[str, dict[str, Any]]:
+    return tomllib.loads((HERE / "models.toml").read_text(encoding="utf-8"))
 
 
-def _check_index(root: Path, present: set[str]) -> None:
-    path = root / "model.safetensors.index.json"
-    if not path.is_file():
-        return
-    try:
-        wanted = {str(name) for name in json.loads(path.read_bytes())["weight_map"].values()}
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InvalidBaseModel(f"{path} is not an index of shards: {error}.", where=str(path)) from error
-    if missing := sorted(wanted - present):
-        raise InvalidBaseModel(
-            f"{path} names {', '.join(missing[:3])}, which {'is' if len(missing) == 1 else 'are'} not in the folder.",
-            hint="The download is incomplete, or the index points outside the folder.",
-            where=str(path),
-        )
+def _profile(config: ModelConfig, family: Family, *, kinds: Mapping[str, int], **found: Any) -> ModelProfile:
+    total, resting = sum(kinds.values()), 0
+    if config.experts:
+        resting = kinds.get("experts", 0) * (config.experts - config.experts_per_token) // config.experts
+    return ModelProfile(
+        architecture=config.architecture,
+        family=family.name,
+        tested=family.tested,
+        layers=config.layers,
+        hidden=config.hidden,
+        intermediate=config.intermediate,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        vocab=config.vocab,
+        context=config.context,
+        attention=_attention(config),
+        parameters=total,
+        active_parameters=total - max(0, resting),
+        embedding_parameters=kinds.get("embedding", 0) + kinds.get("head", 0),
+        kinds={kind: count for kind, count in kinds.items() if count},
+        experts=config.experts,
+        experts_per_token=config.experts_per_token,
+        **found,
+    )
 
 
-def _read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The header of one safetensors file: 8 bytes of length, then JSON (safetensors format, README)."""
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > min(_HEADER_MAX, size - 8):
-                raise ValueError(f"its header claims {length} bytes of {size}")
-            header = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
-        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
-        if end + 8 + length != size:
-            raise ValueError(f"it is {size} bytes, its header describes {end + 8 + length}")
-        return {str(name): (str(entry["dtype"]), tuple(map(int, entry["shape"]))) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error, RecursionError) as error:
-        raise InvalidBaseModel(f"{path} is not a whole safetensors file: {error}.", where=str(path)) from error
+def _attention(config: ModelConfig) -> str:
+    if not config.sliding_window:
+        return "full"
+    some = f" in {config.sliding_layers} of {config.layers} layers" if config.sliding_layers < config.layers else ""
+    return f"sliding {config.sliding_window}{some}"
 
 
-def _is_embedding(name: str) -> bool:
-    return any(part in name for part in ("embed_tokens", "lm_head", "wte", "wpe"))
+def _kind(name: str) -> str:
+    if _is_head(name):
+        return "head"
+    for part, kind in _KINDS:
+        if part in name:
+            return kind
+    return "other"
 
 
-def _tied(config: Mapping[str, Any], names: Iterable[str]) -> bool:
+# In this order: an expert's matrix also has the name of an MLP's.
+_KINDS = (
+    ("embed", "embedding"),
+    ("wte", "embedding"),
+    ("wpe", "embedding"),
+    ("norm", "norm"),
+    (".ln_", "norm"),
+    (".experts.", "experts"),
+    ("mlp.gate.", "router"),
+    ("moe.gate.", "router"),
+    ("router", "router"),
+    ("attn", "attention"),
+    ("attention", "attention"),
+    ("mlp", "mlp"),
+    ("feed_forward", "mlp"),
+)
+
+
+def _is_head(name: str) -> bool:
+    return name in ("lm_head.weight", "output.weight", "embed_out.weight")
+
+
+def _lora_width(tensors: Mapping[str, Tensor]) -> int:
+    """Of an unknown family: every matrix that is neither an embedding nor the head."""
+    return sum(
+        sum(tensor.shape)
+        for name, tensor in tensors.items()
+        if len(tensor.shape) == 2 and _kind(name) not in ("embedding", "head")
+    )
+
+
+def _tied(config: ModelConfig, names: Mapping[str, Tensor]) -> bool:
     """Whether the output matrix is the embedding; what the config leaves open, the stored tensors answer."""
-    stated = config.get("tie_word_embeddings")
-    return stated if isinstance(stated, bool) else not any(name.endswith("lm_head.weight") for name in names)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+    return config.tied if config.tied is not None else not any(_is_head(name) for name in names)

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import struct
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance import spec as specs
-from appliance.errors import DoesNotFit, FileNotFound, InvalidBaseModel, UnknownName, UsageError
+from appliance.errors import DoesNotFit, UnknownName, UsageError
 from profiles import memory
 from profiles.catalogue import find_gpu
 from profiles.devices import Machine, read_devices, read_machine
 from profiles.memory import Shape
 from profiles.methods import known_methods, load_method
-from profiles.model import ModelProfile, read_model
+from profiles.model import ModelProfile, catalogue_model
 from profiles.planner import Question, make_plan
 
-LLAMA_8B = ModelProfile(
-    folder="-", architecture="LlamaForCausalLM", layers=32, hidden=4096, intermediate=14336, heads=32, kv_heads=8,
-    vocab=128_256, context=131_072, tied_embeddings=False, parameters=8_030_261_248, embedding_parameters=1_050_673_152,
-    dtype="BF16", weight_bytes=16_060_522_496,
-    linear_shapes=tuple(32 * [*2 * [(4096, 4096)], *2 * [(1024, 4096)], *2 * [(14336, 4096)], (4096, 14336)]),
-)  # fmt: skip
+LLAMA_8B = catalogue_model("llama-3.1-8b")
 DATASET = {"rows": {"kept": 900}, "tokens": {"longest": 600, "mean": 200}}
 
 
@@ -37,13 +28,6 @@ def machine(description: str) -> Machine:
 def plan(values: dict[str, Any], *, hardware: str = "1x24GB", model: ModelProfile = LLAMA_8B) -> dict[str, Any]:
     spec = specs.parse(specs.with_values({}, values))
     return make_plan(Question(spec=spec, dataset=DATASET, model=model, machine=machine(hardware)))
-
-
-def test_a_real_model_is_counted_to_the_last_parameter(test_data: Path) -> None:
-    profile = read_model(test_data / "tinystories656k")
-    assert profile.parameters == 656_000
-    assert (profile.layers, profile.hidden, profile.kv_heads, profile.context) == (2, 128, 4, 512)
-    assert profile.tied_embeddings
 
 
 def test_the_lora_parameters_of_a_known_model_are_the_published_number() -> None:
@@ -155,79 +139,3 @@ def test_this_machine_has_a_processor() -> None:
     devices = read_devices({})
     assert devices[-1].kind == "cpu"
     assert (devices[-1].memory_total_bytes or 0) > 10**8
-
-
-@pytest.fixture
-def model_folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    config = {
-        "hidden_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "vocab_size": 10,
-        "max_position_embeddings": 16,
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    header = json.dumps(
-        {"model.layers.0.x.weight": {"dtype": "F32", "shape": [2, 4], "data_offsets": [0, 32]}}
-    ).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(32))
-    return folder
-
-
-def test_a_whole_folder_is_read(model_folder: Path) -> None:
-    assert read_model(model_folder).parameters == 8
-
-
-def break_config(text: str) -> Any:
-    return lambda folder: (folder / "config.json").write_text(text)
-
-
-def remove(name: str) -> Any:
-    return lambda folder: (folder / name).unlink()
-
-
-def cut_weights(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def long_header(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2**40) + b"{}")
-
-
-def escaping_index(folder: Path) -> None:
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../outside.safetensors"}}))
-
-
-def pickle_instead(folder: Path) -> None:
-    shutil.move(folder / "model.safetensors", folder / "pytorch_model.bin")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "word"),
-    [
-        (remove("config.json"), "config.json"),
-        (remove("model.safetensors"), "no weights"),
-        (pickle_instead, "pytorch_model.bin"),
-        (break_config("[]"), "expected an object"),
-        (break_config("{"), "not JSON"),
-        (break_config('{"auto_map": {}}'), "auto_map"),
-        (break_config('{"num_hidden_layers": 1000000}'), "num_hidden_layers"),
-        (break_config("[" * 100_000), "not JSON"),
-        (cut_weights, "not a whole"),
-        (long_header, "not a whole"),
-        (escaping_index, "outside"),
-    ],
-)  # fmt: skip
-def test_a_broken_base_model_says_what_is_broken(model_folder: Path, spoil: Any, word: str) -> None:
-    spoil(model_folder)
-    with pytest.raises(InvalidBaseModel, match=word) as caught:
-        read_model(model_folder)
-    assert str(model_folder) in str(caught.value)
-
-
-def test_a_missing_base_model_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFound):
-        read_model(tmp_path / "none")
