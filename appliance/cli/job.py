@@ -106,6 +106,7 @@ def _act(verb: str, done: str) -> Callable[[Call], int]:
             call.screen.value(changed)
             return 0
         jobs = changed.get("jobs") or [changed]
+        jobs = [job for job in jobs if job.get("state") not in ("succeeded", "blocked")] or jobs
         for job in jobs:
             call.screen.show(styled(f"{job['id']}  {job.get('kind'):10}") + state_text(job.get("state")))
         call.screen.say(done)

@@ -42,7 +42,9 @@ _ORDER = (
 def configure(parser: ArgumentParser) -> None:
     parser.add_argument("target", metavar="FILE|RECIPE.toml", help="a data file or a recipe")
     add_spec_options(parser)
-    parser.add_argument("--hardware", metavar="MACHINE", help="plan for another machine: fake:1x24GB,host=64GB")
+    parser.add_argument(
+        "--hardware", metavar="MACHINE", help="plan for another: fake:1x24GB,host=64GB, a GPU's name, a file"
+    )
 
 
 def run(call: Call) -> int:
@@ -53,7 +55,8 @@ def print_plan(call: Call, spec: Mapping[str, Any], *, hardware: str | None = No
     """Let a child plan, and show what it says."""
     if not (spec.get("data") or {}).get("path"):
         raise UsageError("A plan is made from a file, and no daemon is asked.", hint="luthier plan FILE --base DIR")
-    base = base_folder((spec.get("base") or {}).get("model"))
+    named = (spec.get("base") or {}).get("model")
+    base = named if str(named).startswith("catalogue:") else base_folder(named)
     arguments = ["--spec-file", "-", "--base", base]
     arguments += ["--hardware", hardware] if hardware else []
     call.screen.live("looking at the data and at this machine…")
@@ -115,6 +118,7 @@ COMMAND = Command(
     examples=(
         "luthier plan chats.jsonl",
         "luthier plan chats.jsonl --base ~/models/llama-1b --hardware fake:1x24GB",
+        "luthier plan chats.jsonl --base catalogue:llama-3.1-8b --hardware RTX4090",
         "luthier plan chats.jsonl --set training.rank=64 --json",
     ),
     exits=(0, 2, 4, 7, 8),
