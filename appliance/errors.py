@@ -8,7 +8,7 @@
     ├── Conflict             5   IllegalTransition
     ├── NotPermitted         6   NetworkNotAllowed
     ├── DoesNotFit           7
-    ├── DataRejected         8   UnreadableData
+    ├── DataRejected         8   UnreadableData · ParserCrashed · BombSuspected
     ├── VerificationFailed   9   CorruptFolder · ParityFailed · GateRefused
     └── TimedOut           124
 
@@ -192,6 +192,18 @@ class UnreadableData(DataRejected):
     """A dataset file that cannot be parsed."""
 
     code = "unreadable-data"
+
+
+class ParserCrashed(DataRejected):
+    """A dataset file whose reading ended the process that read it, or reached its limits."""
+
+    code = "parser-crashed"
+
+
+class BombSuspected(DataRejected):
+    """A dataset file that would grow beyond all measure when it is unpacked."""
+
+    code = "bomb-suspected"
 
 
 class VerificationFailed(LuthierError):

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
-from appliance import durable
+from appliance.data.cage import limits_for, run_caged
 from appliance.data.ingest import check
+from appliance.data.source import file_size
 from appliance.errors import LuthierError, UsageError
 from appliance.spec import DataSpec, parse
 
@@ -20,16 +23,21 @@ from appliance.spec import DataSpec, parse
 def main(argv: Sequence[str] | None = None) -> int:
     """Check one file; returns the exit status."""
     options = _parser().parse_args(argv)
-    # A crash of this process must not leave its memory, which is somebody's data, on the disk.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limits = limits_for(file_size(options.file) + file_size(options.replay))
     try:
-        with durable.disk_errors(None):
-            found = check(options.file, _spec(options), options.base, options.sequence_length)
+        # Made and removed by this process, because the child may not live to do it.
+        with tempfile.TemporaryDirectory(prefix="luthier-check-") as scratch:
+            name = os.path.basename(options.file)
+            found = run_caged(lambda tell: _check(options, Path(scratch)), limits, what=name)
     except LuthierError as error:
         sys.stderr.write(json.dumps(error.as_dict(), ensure_ascii=False) + "\n")
         return error.exit_status
     sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
     return 0
+
+
+def _check(options: argparse.Namespace, scratch: Path) -> object:
+    return check(options.file, _spec(options), options.base, options.sequence_length, scratch)
 
 
 def _parser() -> argparse.ArgumentParser:

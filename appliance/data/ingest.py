@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from appliance import durable
 from appliance.data import verdict
+from appliance.data.cage import Tell, limits_for, run_caged
 from appliance.data.intake import Intake, Tick, describe, look_at, take_in, write_ledger, write_splits
 from appliance.data.ledger import State
 from appliance.data.lengths import Ruler, read_ruler
-from appliance.data.source import Source, copy_source, find_source
+from appliance.data.source import Source, copy_source, file_size, find_source
 from appliance.errors import FileNotFound, InvalidBaseModel
 from appliance.events import EventType
+from appliance.jobdir import Job
 from appliance.spec import DataSpec
 from appliance.text import now_iso
 from appliance.work import Work
@@ -33,10 +35,10 @@ def run(work: Work) -> dict[str, Any]:
     durable.sweep(work.folder.artifacts)
     if not target.exists():
         spec = _spec(work.job.spec["data"])
-        base = work.job.inputs.get("base")
-        question = _Question(spec, _ruler(spec, base, work.job.spec.get("sequence_length")), base)
+        limits = limits_for(file_size(spec.path) + file_size(spec.replay))
+        name = Path(spec.path or "").name
         with durable.folder(target) as staged:
-            described = _take_in_copy(question, staged, str(work.job.spec.get("name") or ""), _ticking(work))
+            described = run_caged(lambda tell: _in_the_child(work.job, staged, tell), limits, _ticking(work), name)
             durable.write_json(staged / "dataset.json", described)
     else:
         durable.verify_folder(target)
@@ -48,18 +50,24 @@ def run(work: Work) -> dict[str, Any]:
 
 
 def check(
-    path: Path | str, data_spec: DataSpec, base: Path | str | None = None, sequence_length: int | None = None
+    path: Path | str,
+    data_spec: DataSpec,
+    base: Path | str | None = None,
+    sequence_length: int | None = None,
+    scratch: Path | None = None,
 ) -> dict[str, Any]:
     """What taking the file in would find, as ``luthier.dataset/1``; nothing is kept.
+
+    What has to lie on the disk meanwhile lies in a folder of its own in ``scratch``.
 
     Raises ``FileNotFound``, ``UnreadableData``, ``DataRejected``, ``UsageError`` and ``InvalidBaseModel``.
     """
     source = _named(path)
     ruler = _ruler(data_spec, base, sequence_length)
     question = _Question(data_spec, ruler, None if base is None else str(base))
-    with tempfile.TemporaryDirectory(prefix="luthier-check-") as scratch:
-        intake, held = _sort(source, question, Path(scratch), _quiet)
-        replay = _replay(question, held, Path(scratch), _quiet) if data_spec.replay else None
+    with tempfile.TemporaryDirectory(prefix="luthier-check-", dir=scratch) as folder:
+        intake, held = _sort(source, question, Path(folder), _quiet)
+        replay = _replay(question, held, Path(folder), _quiet) if data_spec.replay else None
     return _describe(intake, question, _stem(source), replay)
 
 
@@ -70,6 +78,13 @@ class _Question:
     spec: DataSpec
     ruler: Ruler | None
     base: str | None
+
+
+def _in_the_child(job: Job, staged: Path, tell: Tell) -> dict[str, Any]:
+    """What is done with the file where it can do no harm; everything it needs is loaded here."""
+    spec, base = _spec(job.spec["data"]), job.inputs.get("base")
+    question = _Question(spec, _ruler(spec, base, job.spec.get("sequence_length")), base)
+    return _take_in_copy(question, staged, str(job.spec.get("name") or ""), lambda what, done: tell([what, done]))
 
 
 def _take_in_copy(question: _Question, staged: Path, name: str, tick: Tick) -> dict[str, Any]:
@@ -197,18 +212,20 @@ def _ruler(spec: DataSpec, base: Path | str | None, sequence_length: int | None)
     return read_ruler(folder, sequence_length, spec.over_length)
 
 
-def _ticking(work: Work) -> Tick:
+def _ticking(work: Work) -> Callable[[list[Any] | None], None]:
+    """Hands on what the child tells; raises ``Interrupted`` when the job is to stop."""
     said: list[str] = []
 
-    def tick(what: str, done: int) -> None:
+    def heard(told: list[Any] | None) -> None:
         work.stop.check()
-        if said[-1:] != [what]:
+        what, done = told or (None, 0)
+        if what and said[-1:] != [what]:
             said.append(what)
             work.phase(what)
         elif done:
             work.emit(EventType.PROGRESS, done=done, total=None, unit="rows")
 
-    return tick
+    return heard
 
 
 def _quiet(_what: str, _done: int) -> None:

@@ -68,6 +68,14 @@ def find_source(path: Path | str, name: str | None = None) -> Source:
     return Source(path, name or path.name, size)
 
 
+def file_size(path: Path | str | None) -> int:
+    """How large a file is, in bytes; 0 when there is none to ask."""
+    try:
+        return 0 if path is None else Path(path).stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
 def safe_open(path: Path) -> BinaryIO:
     """Open a regular file for reading. Links, pipes, devices and folders are refused without being waited for."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
