@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 KINDS = Registry(
     "job kind",
     {
+        "fetch": Entry("appliance.hub:run", "Fetch a base model from the hub", ("huggingface_hub",)),
         "ingest": Entry("appliance.data.ingest:run", "Take a file in: examples, ledger, split"),
         "plan": Entry("profiles.job:run", "Decide what this machine will do, with reasons"),
         "train": Entry("appliance.training.engine.job:run", "Train", ("torch", "transformers", "peft", "accelerate")),

@@ -15,12 +15,14 @@ from scheduler.store import lookup
 from scheduler.store.tables import ModelRow
 
 STARTER = "starter"
+HUB = "hub:"
+"""Begins a base that is not here yet and is fetched by a job first."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def resolve_base(session: Session, wanted: str | None, *, offline: bool) -> str:
-    """The folder of a base model.
+    """The folder of a base model, or ``hub:`` and the id of one that must be fetched first.
 
     Raises ``FileNotFound``, ``InvalidBaseModel``, ``NetworkNotAllowed`` and ``NotFound``.
     """
@@ -69,19 +71,16 @@ def _of_model(row: ModelRow) -> str:
     return _checked(Path(merged))
 
 
-def _of_hub(wanted: str, *, offline: bool, environ: Mapping[str, str] | None = None) -> str:
-    """The snapshot of a hub id that an earlier download left on this machine."""
-    cached = cached_snapshot(wanted, os.environ if environ is None else environ)
+def _of_hub(wanted: str, *, offline: bool) -> str:
+    """What is to be fetched, where that is allowed; else what an earlier download left on this machine."""
+    if not offline:
+        return f"{HUB}{wanted}"
+    cached = cached_snapshot(wanted, os.environ)
     if cached is not None:
         return _checked(cached)
-    if offline:
-        raise NetworkNotAllowed(
-            f"'{wanted}' looks like a hub id, is not on this machine, and the setting network.offline is true.",
-            hint=f"Give a local folder (for a folder of that name write ./{wanted}), or set network.offline = false.",
-        )
-    raise NotFound(
-        f"'{wanted}' is not in this machine's Hugging Face cache.",
-        hint=f"Fetch it once with `hf download {wanted}`, then run this again.",
+    raise NetworkNotAllowed(
+        f"'{wanted}' looks like a hub id, is not on this machine, and the setting network.offline is true.",
+        hint=f"Give a local folder (for a folder of that name write ./{wanted}), or set network.offline = false.",
     )
 
 

@@ -32,11 +32,14 @@ class Clock:
     def start(self) -> None:
         self.every(1, self._look_again)
         self.every(5, self._read_devices)
+        self.every(30, self._give_up_loading)
         self.every(3600, self._sweep)
         self.every(600, self._rotate)
         self._ticker.start()
 
     def stop(self) -> None:
+        # A chore that is cut short by the end is not an error worth a traceback.
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         self._ticker.shutdown(wait=False)
 
     def every(self, seconds: int, chore: Callable[[], Awaitable[None]]) -> None:
@@ -52,6 +55,9 @@ class Clock:
             self.house.devices = await asyncio.wait_for(asyncio.to_thread(read_devices), _DEVICES_PATIENCE)
         except TimeoutError:
             logger.warning("The devices could not be read in time.")
+
+    async def _give_up_loading(self) -> None:
+        self.house.dispatch.give_up_loading()
 
     async def _sweep(self) -> None:
         sweep(self.house.paths, set(self.house.dispatch.supervisor.watched()))

@@ -8,7 +8,7 @@ loaded leaves everything as it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,12 +104,12 @@ def servable(artifact: Mapping[str, Any]) -> bool:
 
 def servers(session: Session) -> list[JobRow]:
     """The server jobs that have not ended and are not asked to."""
-    return [row for row in jobs.unfinished(session) if row.kind == SERVE and not row.cancel_requested]
+    return [row for row in jobs.unfinished_of(session, SERVE) if not row.cancel_requested]
 
 
 def stopping(session: Session) -> list[JobRow]:
     """The server jobs that are asked to end and have not."""
-    return [row for row in jobs.unfinished(session) if row.kind == SERVE and row.cancel_requested]
+    return [row for row in jobs.unfinished_of(session, SERVE) if row.cancel_requested]
 
 
 def ensure_server(session: Session) -> None:
@@ -126,6 +126,13 @@ def server_began(session: Session) -> None:
     for row in things.deployments(session):
         if row.state != Loading.LOADING:
             things.save(session, row, state=str(Loading.LOADING), message=None)
+
+
+def give_up(session: Session, ids_: Collection[str], message: str) -> None:
+    """Stop waiting for models that the server neither loaded nor refused."""
+    for row in things.deployments(session):
+        if row.id in ids_ and row.state == Loading.LOADING:
+            things.save(session, row, state=str(Loading.FAILED), message=message)
 
 
 def server_failed(session: Session, message: str) -> None:

@@ -15,22 +15,25 @@ from typing import Any
 from sqlmodel import Session
 
 from appliance.errors import LuthierError
-from appliance.jobdir import Job
 from appliance.settings import Settings
-from appliance.states import JobState
+from appliance.states import ACTIVE, JobState
 from appliance.text import now_iso
-from scheduler import deployments, outcomes, pipelines, queue
+from scheduler import deployments, outcomes, queue
+from scheduler.briefing import Briefing
 from scheduler.deployments import Endpoint
 from scheduler.follow import Follower, Tail
 from scheduler.placement import REPORT, SERVE, Candidate, Capacity, Placement, Running, place
 from scheduler.settle import Ended, Verdict, judge
 from scheduler.store import jobs, things
 from scheduler.store.database import Database
+from scheduler.store.jobs import Brief
 from scheduler.store.tables import JobRow, Loading
 from scheduler.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 _SLOWEST_RETRY = 30.0
+LONGEST_LOADING = 900.0
+"""Seconds after which a model that the server has not spoken of is not waited for any more."""
 
 
 @dataclass
@@ -49,9 +52,11 @@ class Dispatch:
     """Whether something changed since the queue was last looked at."""
     _not_before: dict[str, float] = field(default_factory=dict)
     _look_again: float = math.inf
+    _loading_since: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.follower = Follower(self._heard)
+        self._briefing = Briefing(self.supervisor, self.settings, self.endpoint)
 
     def step(self) -> None:
         """Settle, release, start. Raises ``DiskFull``; what could not be settled then is settled by a later step."""
@@ -75,9 +80,9 @@ class Dispatch:
 
     def placement(self, session: Session) -> Placement:
         """What would be decided now, with a reason for each job that waits."""
-        waiting = jobs.in_states(session, [JobState.QUEUED])
-        running = [Running(row.id, row.kind, row.name, row.device) for row in jobs.active(session)]
-        candidates = [self._candidate(session, row) for row in waiting]
+        waiting = jobs.briefly(session, [JobState.QUEUED])
+        running = [Running(job.id, job.kind, job.name, job.device) for job in jobs.briefly(session, ACTIVE)]
+        candidates = [self._candidate(session, job) for job in waiting]
         return place(candidates, running, self.capacity, time.monotonic())
 
     def settle(self, id_: str, attempt: int) -> None:
@@ -129,24 +134,35 @@ class Dispatch:
 
     def release(self, session: Session) -> None:
         """Queue the blocked jobs that wait for nothing any more."""
-        queue.release_ready(session, lambda row: self._held(session, row))
+        queue.release_ready(session, lambda job: self._held(session, job))
 
-    def _held(self, session: Session, row: JobRow) -> bool:
+    def give_up_loading(self) -> None:
+        """Call a deployment failed that the server has said nothing of for too long: a report may wait for it."""
+        with self.database.write() as session:
+            waited = {row.id for row in things.deployments(session) if row.state == Loading.LOADING}
+            now = time.monotonic()
+            self._loading_since = {id_: self._loading_since.get(id_, now) for id_ in waited}
+            late = {id_ for id_, since in self._loading_since.items() if now - since > LONGEST_LOADING}
+            if late:
+                deployments.give_up(session, late, f"It was not loaded within {LONGEST_LOADING:.0f} s.")
+                self.release(session)
+
+    def _held(self, session: Session, job: Brief) -> bool:
         """A report waits until the endpoint has answered whether the model is served."""
-        if row.kind != REPORT or row.pipeline is None:
+        if job.kind != REPORT or job.pipeline is None:
             return False
-        model = things.model_of_pipeline(session, row.pipeline)
+        model = things.model_of_pipeline(session, job.pipeline)
         deployment = things.deployment_of(session, model.id) if model else None
         if deployment is None or deployment.state == Loading.FAILED:
             return False
         return deployment.state == Loading.LOADING or self.endpoint.base_url is None
 
-    def _candidate(self, session: Session, row: JobRow) -> Candidate:
-        wanted = row.device
-        if wanted is None and row.kind == "train":
-            planned = self._plan_of(session, row).get("devices") or []
+    def _candidate(self, session: Session, job: Brief) -> Candidate:
+        wanted = job.device
+        if wanted is None and job.kind == "train" and len(self.capacity.devices) > 1:
+            planned = self._briefing.plan(session, jobs.get(session, job.id)).get("devices") or []
             wanted = planned[0] if planned and planned[0] in self.capacity.devices else None
-        return Candidate(row.id, row.kind, wanted, self._not_before.get(row.id, 0.0))
+        return Candidate(job.id, job.kind, wanted, self._not_before.get(job.id, 0.0))
 
     def _launch(self, id_: str) -> None:
         """Write the job's folder if this is its first attempt, and start its shim."""
@@ -155,7 +171,7 @@ class Dispatch:
             with self.database.write() as session:
                 row = jobs.get(session, id_)
                 if not folder.job_file.exists():
-                    job = self._job(session, row)
+                    job = self._briefing.job(session, row)
                     folder.create(job)
                     jobs.change(session, id_, inputs=dict(job.inputs))
                 if row.kind == SERVE:
@@ -180,45 +196,6 @@ class Dispatch:
             queue.drop_dependents(session, id_)
             if row.kind == SERVE:
                 deployments.server_failed(session, told.message)
-
-    def _job(self, session: Session, row: JobRow) -> Job:
-        """What is written to ``job.json``: inputs from what earlier jobs made, where they were not given."""
-        made = self._made(session, row)
-        pipeline = things.pipeline(session, row.pipeline) if row.pipeline else None
-        resolved = pipelines.inputs_of(row.kind, pipeline.base if pipeline else None, made)
-        plan = self._plan_of(session, row) if row.kind == "train" else {}
-        if row.kind == REPORT and row.pipeline:
-            resolved["endpoint"] = outcomes.endpoint_of(session, row.pipeline, self.endpoint)
-        inputs = (resolved | row.inputs) if row.depends_on or pipeline else row.inputs
-        devices = plan.get("devices") or []
-        return Job(
-            id=row.id,
-            kind=row.kind,
-            name=row.name,
-            spec=row.spec,
-            inputs=inputs if row.kind != SERVE else {},
-            plan=plan,
-            settings=_plain(self.settings.as_dict()),
-            device=row.device,
-            ranks=max(1, len(devices)),
-            pipeline=row.pipeline,
-            created_at=row.created_at,
-        )
-
-    def _made(self, session: Session, row: JobRow) -> dict[str, pipelines.Made]:
-        """What the jobs this one can build on have made, by kind."""
-        before = jobs.of_pipeline(session, row.pipeline) if row.pipeline else ()
-        rows = [*before, *(jobs.get(session, id_) for id_ in row.depends_on)]
-        return {
-            other.kind: pipelines.Made(other.result or {}, str(self.supervisor.folder(other.id).path))
-            for other in rows
-            if other.state == JobState.SUCCEEDED
-        }
-
-    def _plan_of(self, session: Session, row: JobRow) -> Mapping[str, Any]:
-        made = self._made(session, row).get("plan")
-        plan: Mapping[str, Any] = made.result.get("plan") or {} if made else {}
-        return plan
 
     def _judge(self, row: JobRow, attempt: int) -> Verdict:
         folder = self.supervisor.folder(row.id)
@@ -284,11 +261,3 @@ class Dispatch:
                 self.release(session)
         if self.heard is not None:
             self.heard(job, event)
-
-
-def _plain(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Settings as JSON has them: equal after writing and reading."""
-    return {
-        name: {key: list(value) if isinstance(value, tuple) else value for key, value in section.items()}
-        for name, section in sections.items()
-    }

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlmodel import Session
 
 from appliance import __version__
+from appliance.events import EventType
 from appliance.paths import Paths
 from appliance.settings import Settings
 from appliance.states import JobState
 from appliance.text import now_iso
 from profiles.devices import Device
-from scheduler import view
+from scheduler import pipelines, view
 from scheduler.dispatch import Dispatch
 from scheduler.events import Feed
 from scheduler.store import jobs, lookup, things
@@ -44,17 +45,19 @@ class House:
         self.database.listener = self._changed
         self.dispatch.heard = self._heard
 
-    def reasons(self, session: Session) -> dict[str, str]:
-        """Why each queued job waits."""
-        return self.dispatch.placement(session).reasons
+    def reasons(self, session: Session, rows: Iterable[JobRow]) -> dict[str, str]:
+        """Why each of these jobs waits, of those that are queued."""
+        waits = any(row.state == JobState.QUEUED for row in rows)
+        return self.dispatch.placement(session).reasons if waits else {}
 
     def describe(self, session: Session, noun: str, id_: str) -> dict[str, Any] | None:
         """A thing as clients see it, None when it is gone."""
         if noun == "job":
-            return self.view.job(jobs.get(session, id_), self.reasons(session))
+            job = jobs.get(session, id_)
+            return self.view.job(job, self.reasons(session, [job]))
         if noun == "pipeline":
             pipeline = things.pipeline(session, id_)
-            return self.view.pipeline(session, pipeline, self.reasons(session), brief=True) if pipeline else None
+            return self.tune(session, pipeline, brief=True) if pipeline else None
         if noun == "dataset":
             dataset = lookup.exact(session, DatasetRow, id_)
             return view.dataset(dataset) if dataset else None
@@ -63,6 +66,11 @@ class House:
             return view.model(session, model) if model else None
         deployment = lookup.exact(session, DeploymentRow, id_)
         return self.view.deployment(session, deployment) if deployment else None
+
+    def tune(self, session: Session, row: PipelineRow, *, brief: bool = False) -> dict[str, Any]:
+        """``luthier.tune/1``."""
+        rows = pipelines.current(jobs.of_pipeline(session, row.id))
+        return self.view.pipeline(session, row, rows, self.reasons(session, rows.values()), brief=brief)
 
     def status(self, session: Session) -> dict[str, Any]:
         """``luthier.status/1``."""
@@ -111,6 +119,9 @@ class House:
 
     def _heard(self, job: str, event: Mapping[str, Any]) -> None:
         self.feed.publish("progress", {"job": job, "event": dict(event)})
+        if event["type"] in (EventType.READY, EventType.LOADED, EventType.UNLOADED):
+            with self.database.read() as session:
+                self.feed.publish("status", self.status(session))
 
 
 def matters(rows: list[JobRow]) -> JobRow:

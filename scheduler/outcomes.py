@@ -17,10 +17,17 @@ from scheduler.store.tables import DatasetRow, JobRow, Loading, ModelRow, Stage
 
 
 def succeeded(session: Session, row: JobRow) -> None:
-    """Register what a job made; belongs to the transaction that says it succeeded, so it happens exactly once."""
-    register = _REGISTER.get(row.kind)
-    if register is not None:
-        register(session, row, row.result or {})
+    """Everything that follows; belongs to the transaction that says it succeeded, so it happens exactly once."""
+    register(session, row)
+    if row.kind == "parity" and row.pipeline is not None:
+        _deploy(session, row.pipeline)
+
+
+def register(session: Session, row: JobRow) -> None:
+    """Enter what a job made into the tables."""
+    enter = _REGISTER.get(row.kind)
+    if enter is not None:
+        enter(session, row, row.result or {})
 
 
 def endpoint_of(session: Session, pipeline: str, endpoint: Endpoint) -> dict[str, Any] | None:
@@ -95,17 +102,21 @@ def _exported(session: Session, row: JobRow, result: dict[str, Any]) -> None:
 
 def _compared(session: Session, row: JobRow, result: dict[str, Any]) -> None:
     model = _model_of(session, row)
-    if model is None:
+    if model is not None:
+        things.save(session, model, artifacts=_merged(model.artifacts, list(result.get("artifacts") or [])))
+
+
+def _deploy(session: Session, pipeline_id: str) -> None:
+    """Serve what a tune made, if that was asked for: live when the gate let it through, else under its own id only."""
+    pipeline = things.pipeline(session, pipeline_id)
+    model = things.model_of_pipeline(session, pipeline_id)
+    if pipeline is None or model is None or not pipeline.spec["serve"]["enabled"]:
         return
-    things.save(session, model, artifacts=_merged(model.artifacts, list(result.get("artifacts") or [])))
-    pipeline = things.pipeline(session, row.pipeline) if row.pipeline else None
-    if pipeline is None or not pipeline.spec["serve"]["enabled"]:
-        return
-    gate = (model.evaluation or {}).get("gate") or {}
+    passed = bool(((model.evaluation or {}).get("gate") or {}).get("passed"))
     alias = pipeline.spec["serve"]["alias"] or pipeline.name
-    stage = Stage.LIVE if gate.get("passed") else Stage.CANDIDATE
     if any(servable(artifact) for artifact in model.artifacts):
-        deployments.deploy(session, model, Wish(alias=alias if stage is Stage.LIVE else None, stage=stage))
+        wish = Wish(alias=alias if passed else None, stage=Stage.LIVE if passed else Stage.CANDIDATE)
+        deployments.deploy(session, model, wish)
 
 
 def _model_of(session: Session, row: JobRow) -> ModelRow | None:

@@ -11,9 +11,12 @@ from typing import Any
 
 from appliance.states import ACTIVE, TERMINAL, JobState
 from scheduler import ids
+from scheduler.bases import HUB
 from scheduler.store.tables import JobRow, PipelineRow
 
 STEPS = ("ingest", "plan", "train", "evaluate", "export", "parity", "report")
+FETCH = "fetch"
+"""Comes first when the base model is on the hub and not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Made:
 def jobs_of(pipeline: PipelineRow) -> list[JobRow]:
     """The jobs of a new pipeline, each depending on the one before it."""
     rows: list[JobRow] = []
-    for kind in STEPS:
+    for kind in (FETCH, *STEPS) if pipeline.base.startswith(HUB) else STEPS:
         row = JobRow(id=ids.new_id(ids.JOB), kind=kind, name=pipeline.name, state="", pipeline=pipeline.id)
         row.spec = _spec_of(kind, pipeline)
         row.depends_on = [rows[-1].id] if rows else []
@@ -38,6 +41,7 @@ def jobs_of(pipeline: PipelineRow) -> list[JobRow]:
 def inputs_of(kind: str, base: str | None, made: Mapping[str, Made]) -> dict[str, Any]:
     """What a job is given, from what the jobs before it made."""
     results = {step: thing.result for step, thing in made.items()}
+    base = results.get(FETCH, {}).get("base", base)
     dataset = results.get("ingest", {}).get("dataset", {}).get("path")
     model = results.get("train", {}).get("model")
     if kind == "ingest":
@@ -88,7 +92,7 @@ def assemble(pipeline: PipelineRow, rows: Mapping[str, JobRow]) -> dict[str, Any
         "state": state_of(rows),
         "created_at": pipeline.created_at,
         "ended_at": _ended_at(rows),
-        "base": pipeline.base,
+        "base": results.get(FETCH, {}).get("base", pipeline.base),
         "job": rows["train"].id if "train" in rows else None,
         "dataset": results.get("ingest", {}).get("dataset"),
         "plan": results.get("plan", {}).get("plan"),
@@ -110,6 +114,7 @@ def _ended_at(rows: Mapping[str, JobRow]) -> str | None:
 def _spec_of(kind: str, pipeline: PipelineRow) -> dict[str, Any]:
     spec, name = pipeline.spec, pipeline.name
     return {
+        FETCH: {"model": pipeline.base.removeprefix(HUB)},
         "ingest": {"data": spec["data"], "name": name, "sequence_length": spec["training"]["sequence_length"]},
         "plan": spec,
         "train": {"training": spec["training"], "data": spec["data"]},

@@ -22,6 +22,7 @@ class Need(StrEnum):
 
 
 NEEDS: dict[str, Need] = {
+    "fetch": Need.LIGHT,
     "ingest": Need.LIGHT,
     "plan": Need.LIGHT,
     "train": Need.DEVICE,

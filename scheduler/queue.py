@@ -17,6 +17,7 @@ from appliance.states import ACTIVE, TERMINAL, JobState
 from appliance.text import now_iso
 from scheduler import ids
 from scheduler.store import jobs
+from scheduler.store.jobs import Brief
 from scheduler.store.tables import JobRow
 
 
@@ -109,17 +110,19 @@ def rerun(session: Session, id_: str) -> JobRow:
     renamed = {row.id: ids.new_id(ids.JOB) for row in chain}
     for row in chain:
         copy = JobRow(id=renamed[row.id], kind=row.kind, name=row.name, state="", pipeline=row.pipeline, spec=row.spec)
-        copy.inputs, copy.priority, copy.rerun_of = row.inputs, row.priority, row.id
+        # In a tune, inputs are what the jobs before it make, and those may be done again too.
+        copy.inputs = {} if row.pipeline else row.inputs
+        copy.priority, copy.rerun_of = row.priority, row.id
         copy.depends_on = [renamed.get(dependency, dependency) for dependency in row.depends_on]
         enqueue(session, copy)
     return jobs.get(session, renamed[id_])
 
 
-def release_ready(session: Session, hold: Callable[[JobRow], bool]) -> list[str]:
+def release_ready(session: Session, hold: Callable[[Brief], bool]) -> list[str]:
     """Queue every blocked job whose dependencies have all succeeded and that nothing else holds; returns their ids."""
-    blocked = [row for row in jobs.in_states(session, [JobState.BLOCKED]) if not hold(row)]
-    done = jobs.succeeded_among(session, {id_ for row in blocked for id_ in row.depends_on})
-    ready = [row.id for row in blocked if done.issuperset(row.depends_on)]
+    blocked = jobs.briefly(session, [JobState.BLOCKED])
+    done = jobs.succeeded_among(session, {id_ for job in blocked for id_ in job.depends_on})
+    ready = [job.id for job in blocked if done.issuperset(job.depends_on) and not hold(job)]
     for id_ in ready:
         move(session, id_, JobState.QUEUED)
     return ready
@@ -128,7 +131,7 @@ def release_ready(session: Session, hold: Callable[[JobRow], bool]) -> list[str]
 def drop_dependents(session: Session, id_: str) -> None:
     """Cancel the jobs that can never start because this one did not succeed."""
     cause = jobs.get(session, id_)
-    for row in jobs.dependents(session, id_):
+    for dependent in jobs.dependents(session, id_):
         error = {
             "schema": "luthier.error/1",
             "code": "dependency-failed",
@@ -137,8 +140,8 @@ def drop_dependents(session: Session, id_: str) -> None:
             "where": cause.id,
             "fixes": [],
         }
-        move(session, row.id, JobState.CANCELLED, error=error)
-        drop_dependents(session, row.id)
+        move(session, dependent, JobState.CANCELLED, error=error)
+        drop_dependents(session, dependent)
 
 
 def same_request(key: str, present: str | None, digest: str) -> None:

@@ -21,7 +21,7 @@ def write_pipeline(paths: Paths, row: PipelineRow, rows: Sequence[JobRow]) -> No
     body = {
         "schema": "luthier.pipeline/1",
         **row.model_dump(exclude={"number"}),
-        "jobs": [{"id": job.id, "kind": job.kind, "depends_on": job.depends_on} for job in rows],
+        "jobs": [job.model_dump(include={"id", "kind", "depends_on", "created_at"}) for job in rows],
     }
     durable.make_folder(pipelines_folder(paths))
     durable.write_json(pipelines_folder(paths) / f"{row.id}.json", body)

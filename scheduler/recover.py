@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ from appliance.jobdir import Job, JobDir, is_leased
 from appliance.paths import Paths
 from appliance.states import JobState
 from appliance.text import now_iso
-from scheduler import outcomes, queue, records
+from scheduler import deployments, outcomes, queue, records
+from scheduler.deployments import Wish
+from scheduler.pipelines import jobs_of
+from scheduler.placement import SERVE
 from scheduler.settle import Ended, judge
-from scheduler.store import jobs, things
+from scheduler.store import jobs, lookup, things
 from scheduler.store.database import Database
-from scheduler.store.tables import AttemptRow, JobRow, PipelineRow
+from scheduler.store.tables import AttemptRow, JobRow, ModelRow, PipelineRow, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -25,42 +30,45 @@ logger = logging.getLogger(__name__)
 def recover(database: Database, paths: Paths) -> dict[str, int]:
     """Index every job folder and tune. Raises ``Conflict`` unless the database has no jobs yet.
 
-    What the folders do not tell is lost: which finished models were served, and jobs alone that never started.
+    What the folders do not tell is lost: jobs alone that never started, and that something was removed.
     """
     with database.write() as session:
         if jobs.listed(session, jobs.JobFilter(limit=1)):
             raise Conflict("The database has jobs: it is not rebuilt over them.", hint="Move it away first.")
         planned = _pipelines(session, paths)
         folders = sorted(_folders(paths), key=lambda pair: pair[1].created_at)
-        known = {job.id for _, job in folders}
-        for row in planned:
-            if row.id not in known:
-                row.state = JobState.BLOCKED
         order = _in_order(folders, planned)
         for row in order:
             jobs.add(session, row)
         for folder, job in folders:
             _attempts(session, folder, job)
-        for row in order:
-            if row.state == JobState.SUCCEEDED:
-                outcomes.succeeded(session, jobs.get(session, row.id))
-        for row in order:
-            if row.state in (JobState.FAILED, JobState.CANCELLED):
-                queue.drop_dependents(session, row.id)
+        _consequences(session, order)
+        for folder, job in folders:
+            if job.kind == SERVE and jobs.get(session, job.id).state in (JobState.RUNNING, JobState.QUEUED):
+                _deployments(session, folder)
     return {"jobs": len(order), "pipelines": len({row.pipeline for row in planned})}
+
+
+def _consequences(session: Session, order: list[JobRow]) -> None:
+    """What ended jobs made and prevented, in the order in which they came."""
+    for row in order:
+        if row.state == JobState.SUCCEEDED:
+            outcomes.register(session, jobs.get(session, row.id))
+    for row in order:
+        if row.state in (JobState.FAILED, JobState.CANCELLED):
+            queue.drop_dependents(session, row.id)
 
 
 def _pipelines(session: Session, paths: Paths) -> list[JobRow]:
     """Insert the tunes; returns their jobs as they were first planned."""
-    from scheduler.pipelines import jobs_of
-
     planned = []
     for body in records.read_pipelines(paths):
         listed = body["jobs"]
         row = PipelineRow(**{key: value for key, value in body.items() if key not in ("schema", "jobs")})
         things.save(session, row)
         for made, was in zip(jobs_of(row), listed, strict=True):
-            made.id, made.depends_on, made.created_at = was["id"], was["depends_on"], row.created_at
+            made.id, made.depends_on, made.created_at = was["id"], was["depends_on"], was["created_at"]
+            made.state = JobState.BLOCKED
             planned.append(made)
     return planned
 
@@ -115,9 +123,23 @@ def _attempts(session: Session, folder: JobDir, job: Job) -> None:
     session.flush()
 
 
-def _written(path: Path) -> str:
-    from datetime import UTC, datetime
+def _deployments(session: Session, folder: JobDir) -> None:
+    """What the server was told to serve, as far as the models are still known."""
+    try:
+        told = json.loads((folder.path / deployments.MODELS).read_bytes())["models"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return
+    for entry in told:
+        model = lookup.find_or_none(session, ModelRow, str(entry["id"]), "model")
+        artifact = next((made for made in model.artifacts if made["path"] == entry["path"]), None) if model else None
+        if model is not None and artifact is not None:
+            passed = bool(((model.evaluation or {}).get("gate") or {}).get("passed"))
+            stage = Stage.LIVE if passed or entry["aliases"] else Stage.CANDIDATE
+            alias = next(iter(entry["aliases"]), model.name if passed else None)
+            deployments.deploy(session, model, Wish(alias=alias, stage=stage, format=artifact["format"]))
 
+
+def _written(path: Path) -> str:
     try:
         moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except FileNotFoundError:

@@ -131,8 +131,8 @@ def launch(tree: Tree, command: Sequence[str] | None = None) -> None:
     job = tree.folder.read()
     module = "serving" if job.kind == "serve" else "appliance.work"
     arguments = [*(command or (sys.executable, "-m", module)), str(tree.folder.path), "--attempt", str(tree.attempt)]
-    offline = bool(job.settings.get("network", {}).get("offline", True))
-    base = worker_environment(os.environ, tree.folder.attempt(tree.attempt), offline=offline)
+    online = job.kind == "fetch" and not job.settings.get("network", {}).get("offline", True)
+    base = worker_environment(os.environ, tree.folder.attempt(tree.attempt), online=online)
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())} if job.ranks > 1 else {}
     with tree.folder.log(tree.attempt).open("ab", buffering=0) as log:
         for rank in range(job.ranks):
@@ -153,10 +153,16 @@ def launch(tree: Tree, command: Sequence[str] | None = None) -> None:
     durable.write_json(tree.folder.attempt(tree.attempt) / "pids.json", {"shim": os.getpid(), "workers": tree.ranks})
 
 
-def worker_environment(environ: Mapping[str, str], attempt: Path, *, offline: bool) -> dict[str, str]:
-    """What a worker is told by its environment: no secrets, no network, and whose it is."""
+def worker_environment(environ: Mapping[str, str], attempt: Path, *, online: bool) -> dict[str, str]:
+    """What a worker is told by its environment: no secrets, no network, and whose it is.
+
+    Only the one that fetches from the hub, where that is allowed, keeps the hub's token and may connect.
+    """
+    if online:
+        kept = {name: value for name, value in environ.items() if name not in _OFFLINE}
+        return {**kept, **_ALWAYS, MARK: str(attempt)}
     kept = {name: value for name, value in environ.items() if name not in _SECRETS}
-    return {**kept, **_ALWAYS, **(_OFFLINE if offline else {}), MARK: str(attempt)}
+    return {**kept, **_ALWAYS, **_OFFLINE, MARK: str(attempt)}
 
 
 def end_descendants() -> None:

@@ -15,7 +15,7 @@ from appliance.settings import Settings
 from appliance.work import KINDS
 from profiles.methods import check_method
 from scheduler import ids
-from scheduler.bases import resolve_base
+from scheduler.bases import HUB, resolve_base
 from scheduler.store import lookup, things
 from scheduler.store.tables import DatasetRow, JobRow, ModelRow, PipelineRow
 
@@ -75,6 +75,14 @@ def new_model(session: Session, path: str, name: str) -> ModelRow:
     return ModelRow(id=ids.new_id(ids.MODEL), name=unique, kind="full", path=folder, base=folder)
 
 
+def present(base: str) -> str:
+    """The base, if it is on this machine: a job alone fetches nothing. Raises ``NotFound``."""
+    if base.startswith(HUB):
+        name = base.removeprefix(HUB)
+        raise NotFound(f"'{name}' is not on this machine yet.", hint=f"`luthier tune … --base {name}` fetches it.")
+    return base
+
+
 def checked_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
     """The formats, if each can be written. Raises ``UnknownName`` with the nearest."""
     from appliance.export.formats import parse_formats
@@ -119,7 +127,7 @@ def _inputs(session: Session, kind: str, given: dict[str, Any], *, offline: bool
     """Names of things here become what workers are given: paths."""
     inputs = dict(given)
     if isinstance(given.get("base"), str):
-        inputs["base"] = resolve_base(session, given["base"], offline=offline)
+        inputs["base"] = present(resolve_base(session, given["base"], offline=offline))
     elif kind == "ingest":
         inputs["base"] = None
     model = given.get("model")

@@ -12,6 +12,7 @@ from appliance.states import ACTIVE, JobState
 from scheduler import pipelines
 from scheduler.deployments import Endpoint
 from scheduler.follow import Follower
+from scheduler.placement import SERVE
 from scheduler.store import jobs, things
 from scheduler.store.tables import AttemptRow, DatasetRow, DeploymentRow, JobRow, Loading, ModelRow, PipelineRow
 from scheduler.supervisor import Supervisor
@@ -60,10 +61,15 @@ class View:
         return self.job(row, reasons) | more
 
     def pipeline(
-        self, session: Session, row: PipelineRow, reasons: Mapping[str, str], *, brief: bool = False
+        self,
+        session: Session,
+        row: PipelineRow,
+        rows: Mapping[str, JobRow],
+        reasons: Mapping[str, str],
+        *,
+        brief: bool = False,
     ) -> dict[str, Any]:
-        """``luthier.tune/1``; ``brief`` leaves the results of its single jobs out."""
-        rows = pipelines.current(jobs.of_pipeline(session, row.id))
+        """``luthier.tune/1`` of a pipeline's newest jobs; ``brief`` leaves the results of those single jobs out."""
         body = pipelines.assemble(row, rows)
         if "ingest" in rows and body["dataset"]:
             made = things.dataset_of_job(session, rows["ingest"].id)
@@ -101,7 +107,7 @@ class View:
         rows = list(things.deployments(session))
         if not rows:
             return None
-        server = next((row for row in jobs.unfinished(session) if row.kind == "serve"), None)
+        server = next(iter(jobs.unfinished_of(session, SERVE)), None)
         loaded = [row for row in rows if row.state == Loading.READY]
         names = [name for row in loaded for name in (row.name, row.alias) if name]
         return {

@@ -93,13 +93,13 @@ class Home:
         return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if mark in _environ(pid)]
 
     def check(self) -> None:
-        """What must be true of the world whenever no daemon is in the middle of something."""
+        """No job runs more than once, and none runs that has ended; asked when the queue is at rest."""
         with self.client() as client:
             for row in client.jobs():
                 folder = JobDir(row["folder"])
                 leased = [n for n in range(1, folder.last_attempt() + 1) if is_leased(folder.lease(n))]
-                assert len(leased) <= 1, f"{row['id']} runs more than once"
                 assert bool(leased) == (row["state"] in ACTIVE), f"{row['id']} is {row['state']} with leases {leased}"
+                assert len(leased) <= 1, f"{row['id']} runs more than once"
 
     def check_database(self) -> None:
         """The database is sound; only while no daemon has it open."""

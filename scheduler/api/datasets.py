@@ -46,7 +46,7 @@ async def remove(house: Parts, key: str) -> None:
     """Forget a dataset; its folder stays with the job that made it. Refused while a job works on it."""
     with house.database.write() as session:
         row = lookup.find(session, DatasetRow, key, "dataset")
-        user = next((job for job in jobs.unfinished(session) if job.inputs.get("dataset") == row.path), None)
+        user = jobs.using(session, "dataset", row.path)
         if user is not None:
             raise Conflict(f"Dataset '{row.name}' is used by {user.id} ({user.kind}).", hint=f"Cancel {user.id} first.")
         things.delete(session, row)

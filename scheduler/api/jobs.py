@@ -73,7 +73,7 @@ async def listed(
         chosen = house.pipeline_of(session, pipeline).id if pipeline else None
         wanted = JobFilter(state=state, kind=kind, pipeline=chosen, limit=limit + 1, after=after)
         rows = jobs.listed(session, wanted)
-        reasons = house.reasons(session)
+        reasons = house.reasons(session, rows)
         items = [house.view.job(row, reasons) for row in rows[:limit]]
     return {"items": items, "next": str(rows[limit - 1].number) if len(rows) > limit else None}
 
@@ -132,4 +132,5 @@ def _find(house: House, key: str) -> JobRow:
 
 def _shown(house: House, id_: str) -> dict[str, Any]:
     with house.database.read() as session:
-        return house.view.job_in_full(session, jobs.get(session, id_), house.reasons(session))
+        row = jobs.get(session, id_)
+        return house.view.job_in_full(session, row, house.reasons(session, [row]))

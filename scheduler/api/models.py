@@ -52,8 +52,7 @@ async def remove(house: Parts, key: str) -> None:
         row = lookup.find(session, ModelRow, key, "model")
         if things.deployment_of(session, row.id) is not None:
             raise Conflict(f"'{row.name}' is being served.", hint=f"`luthier unserve {row.name}` first.")
-        for job in jobs.unfinished(session):
-            given = job.inputs.get("model")
-            if isinstance(given, dict) and given.get("path") == row.path:
-                raise Conflict(f"'{row.name}' is used by {job.id} ({job.kind}).", hint=f"Cancel {job.id} first.")
+        user = jobs.using(session, "model", row.path)
+        if user is not None:
+            raise Conflict(f"'{row.name}' is used by {user.id} ({user.kind}).", hint=f"Cancel {user.id} first.")
         things.delete(session, row)

@@ -51,9 +51,7 @@ async def create(house: Parts, asked: NewPipeline, response: Response, key: Key 
 async def listed(house: Parts, limit: int = 100) -> dict[str, Any]:
     """Tunes, newest first, without the results of their single jobs."""
     with house.database.read() as session:
-        reasons = house.reasons(session)
-        rows = lookup.newest(session, PipelineRow, limit)
-        return {"items": [house.view.pipeline(session, row, reasons, brief=True) for row in rows]}
+        return {"items": [house.tune(session, row, brief=True) for row in lookup.newest(session, PipelineRow, limit)]}
 
 
 @router.get("/{key}")
@@ -92,4 +90,4 @@ def _unfinished(session: Session, pipeline: str) -> list[str]:
 
 def _shown(house: House, row: PipelineRow) -> dict[str, Any]:
     with house.database.read() as session:
-        return house.view.pipeline(session, row, house.reasons(session))
+        return house.tune(session, row)

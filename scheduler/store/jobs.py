@@ -26,6 +26,18 @@ class JobFilter:
     after: int | None = None
 
 
+@dataclass(frozen=True)
+class Brief:
+    """What placement and release need of a job: a queue of thousands is looked at often."""
+
+    id: str
+    kind: str
+    name: str
+    device: str | None
+    pipeline: str | None
+    depends_on: list[str]
+
+
 def add(session: Session, row: JobRow) -> None:
     """Insert a job."""
     session.add(row)
@@ -65,12 +77,33 @@ def in_states(session: Session, states: Iterable[JobState]) -> Sequence[JobRow]:
     return session.exec(select(JobRow).where(col(JobRow.state).in_(wanted)).order_by(*order)).all()
 
 
+def briefly(session: Session, states: Iterable[JobState]) -> list[Brief]:
+    """Jobs in the order in which they are to be started, without their specs and results."""
+    wanted = [str(state) for state in states]
+    columns = (JobRow.id, JobRow.kind, JobRow.name, JobRow.device, JobRow.pipeline, JobRow.depends_on)
+    statement = select(*columns).where(col(JobRow.state).in_(wanted))  # type: ignore[call-overload]
+    order = (col(JobRow.priority).desc(), col(JobRow.number))
+    return [Brief(*row) for row in session.exec(statement.order_by(*order)).all()]
+
+
 def active(session: Session) -> Sequence[JobRow]:
     return in_states(session, ACTIVE)
 
 
-def unfinished(session: Session) -> Sequence[JobRow]:
-    return in_states(session, set(JobState) - TERMINAL)
+def unfinished_of(session: Session, kind: str) -> list[JobRow]:
+    """The jobs of a kind that have not ended."""
+    ended = [str(state) for state in TERMINAL]
+    statement = select(JobRow).where(JobRow.kind == kind, col(JobRow.state).not_in(ended))
+    return list(session.exec(statement.order_by(col(JobRow.number))).all())
+
+
+def using(session: Session, name: str, value: str) -> JobRow | None:
+    """An unfinished job one of whose inputs is this; a model counts by its path."""
+    for row in in_states(session, set(JobState) - TERMINAL):
+        given = row.inputs.get(name)
+        if value in (given, given.get("path") if isinstance(given, dict) else None):
+            return row
+    return None
 
 
 def listed(session: Session, asked: JobFilter) -> Sequence[JobRow]:
@@ -89,9 +122,9 @@ def of_pipeline(session: Session, pipeline: str) -> Sequence[JobRow]:
     return session.exec(select(JobRow).where(JobRow.pipeline == pipeline).order_by(col(JobRow.number))).all()
 
 
-def dependents(session: Session, id_: str) -> list[JobRow]:
+def dependents(session: Session, id_: str) -> list[str]:
     """The unfinished jobs that wait for this one directly."""
-    return [row for row in unfinished(session) if id_ in row.depends_on]
+    return [job.id for job in briefly(session, set(JobState) - TERMINAL) if id_ in job.depends_on]
 
 
 def succeeded_among(session: Session, ids: set[str]) -> set[str]:

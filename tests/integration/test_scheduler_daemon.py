@@ -181,6 +181,18 @@ def test_a_failed_step_can_be_done_again_with_all_that_follows(house: Home, clie
     assert redone["jobs"][0]["id"] == again["id"]
 
 
+def test_a_training_done_again_is_what_the_steps_after_it_build_on(house: Home, client: Client, base: str) -> None:
+    done = tune(house, client, base, "retrained", serve={"enabled": False})
+    train = client.act(done["jobs"][2]["id"], "rerun")
+    redone = finished(client, done["pipeline"])
+    assert redone["state"] == "succeeded"
+    assert [job["id"] for job in redone["jobs"]][:2] == [job["id"] for job in done["jobs"]][:2]
+    assert redone["job"] == train["id"]
+    evaluated = client.job(redone["jobs"][3]["id"])
+    assert evaluated["inputs"]["model"]["path"].startswith(train["folder"])
+    assert (done["model"], redone["model"]) == ("retrained", "retrained-2")
+
+
 def test_a_bug_in_a_worker_is_told_as_one(house: Home, client: Client) -> None:
     made = client.submit("train", {"training": {"steps": 1}}, name="bug")
     ended = house.ended(made["id"])

@@ -160,9 +160,12 @@ def test_a_worker_is_offline_marked_and_told_no_secret(folder: JobDir, monkeypat
     assert told["LUTHIER_HOME"] == os.environ["LUTHIER_HOME"]
 
 
-def test_the_network_setting_decides_what_a_worker_is_told() -> None:
-    assert "HF_HUB_OFFLINE" in worker_environment({}, Path("/a"), offline=True)
-    assert "HF_HUB_OFFLINE" not in worker_environment({}, Path("/a"), offline=False)
+def test_only_a_worker_that_may_fetch_is_told_that_it_may() -> None:
+    given = {"HF_TOKEN": "hf_secret", "HF_HUB_OFFLINE": "1"}
+    offline = worker_environment(given, Path("/a"), online=False)
+    online = worker_environment(given, Path("/a"), online=True)
+    assert ("HF_HUB_OFFLINE" in offline, "HF_TOKEN" in offline) == (True, False)
+    assert ("HF_HUB_OFFLINE" in online, "HF_TOKEN" in online) == (False, True)
 
 
 def test_a_folder_that_is_no_job_is_refused_without_a_record(tmp_path: Path) -> None:
