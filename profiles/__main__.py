@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ from typing import Any
 from appliance import spec as specs
 from appliance.errors import DataRejected, LuthierError, UsageError, error_from_dict
 from profiles.devices import read_devices, read_machine
-from profiles.model import read_model
+from profiles.devices.described import describe_machine
+from profiles.model import find_model
 from profiles.planner import Question, make_plan
 
 
@@ -41,8 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     plan = requests.add_parser("plan", help="what this machine would do about a spec")
     plan.add_argument("--spec-file", default="-", help="a spec as JSON; - reads stdin")
     plan.add_argument("--data", help="the dataset file; without it the spec's data.path")
-    plan.add_argument("--base", required=True, help="folder of the base model")
-    plan.add_argument("--hardware", help="fake:1x24GB, fake:RTX4090,host=64GB")
+    plan.add_argument("--base", required=True, help="folder of the base model, or catalogue:NAME")
+    plan.add_argument("--hardware", help="fake:1x24GB,host=64GB, the name of a GPU, or a file")
     return parser
 
 
@@ -59,17 +59,17 @@ def _plan(options: argparse.Namespace) -> dict[str, Any]:
     data = options.data or spec.data.path
     if not data:
         raise UsageError("A plan needs a dataset file.", hint="luthier plan FILE --base DIR")
-    environ = dict(os.environ)
-    if options.hardware:
-        environ["LUTHIER_DEVICES"] = options.hardware
-    model = read_model(options.base)
-    dataset = _check_data(data, options.base, spec)
-    return make_plan(Question(spec=spec, dataset=dataset, model=model, machine=read_machine(environ, folder=".")))
+    machine = describe_machine(options.hardware) if options.hardware else read_machine(folder=".")
+    model = find_model(options.base)
+    # A shape of the catalogue has no tokenizer: the rows are checked, and their lengths stay unknown.
+    dataset = _check_data(data, None if model.from_catalogue else options.base, spec)
+    return make_plan(Question(spec=spec, dataset=dataset, model=model, machine=machine))
 
 
-def _check_data(path: str, base: str, spec: specs.TuneSpec) -> dict[str, Any]:
+def _check_data(path: str, base: str | None, spec: specs.TuneSpec) -> dict[str, Any]:
     """Let a child look at the untrusted file. Raises what the child said."""
-    command = [sys.executable, "-m", "appliance.data.check", path, "--base", base, "--format", spec.data.format]
+    command = [sys.executable, "-m", "appliance.data.check", path, "--format", spec.data.format]
+    command += ["--base", base] if base else []
     command += ["--over-length", spec.data.over_length]
     for field, column in spec.data.mapping.items():
         command += ["--map", f"{field}={column}"]

@@ -1,82 +1,63 @@
-"""The memory of a training job in closed form, part by part, in bytes.
+"""The memory of a training job in closed form, part by part, in bytes, and what it writes to disk.
 
-Peak = what stays (weights, adapter, gradients, optimizer) + the larger of the forward's end and the loss
-(an instants-max, not a sum over all transients). Formulas: weights and optimizer by counting; activations from
-Korthikanti et al. 2022 (arXiv:2205.05198) reduced to what a Llama layer with fused attention keeps; logits as
-torch's cross-entropy holds them (stored, upcast, gradient).
+Peak = what stays (weights, adapter, gradients, optimizer: counted) + the worst instant of a step
+(``profiles.activations``), an instants-max and not a sum over everything that ever lives.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
+from profiles.activations import Shape, peak
 from profiles.model import ModelProfile
 
-PRECISION_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
-# Interpreter, torch and transformers resident in the host's memory before the first tensor.
+PRECISION_BYTES = {"fp32": 4.0, "bf16": 2.0}
+# Interpreter, torch, transformers and peft resident in the host's memory before the first tensor: measured 0.6 to
+# 0.8 GB with the CPU wheel of torch 2.13.
 HOST_RUNTIME_BYTES = 900_000_000
-# CUDA context with its workspaces; measured values lie between 0.4 and 0.7 GB.
+# A CUDA context with the workspaces of cuBLAS and cuDNN; published values lie between 0.4 and 0.7 GB, and it is the
+# whole residual of the better estimators.
 DEVICE_RUNTIME_BYTES = 700_000_000
-MARGIN = 0.10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """The part of a plan that memory depends on."""
-
-    adapter: str
-    precision: str
-    micro_batch: int
-    sequence_length: int
-    checkpointing: bool
-    rank: int = 0
-    on_cpu: bool = True
+# Allocators round and leave holes, mostly where tensors come and go: reserved ÷ allocated is at most 1.05 on a GPU
+# with expandable segments.
+_MARGIN_STAYING = 0.02
+_MARGIN_PASSING = 0.08
+# Bytes a weight of the export formats, with the scales of their blocks (ggml's block sizes).
+_FORMAT_BYTES = {
+    "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1.0625, "q6_k": 0.83, "q5_k_m": 0.72, "q5_k_s": 0.7, "q5_0": 0.69,
+    "q4_k_m": 0.61, "q4_k_s": 0.58, "q4_0": 0.57, "iq4_xs": 0.54, "q3_k_m": 0.49, "q2_k": 0.4,
+}  # fmt: skip
 
 
 def trainable_parameters(model: ModelProfile, adapter: str, rank: int) -> int:
     """How many parameters get a gradient. LoRA: Σ r (inputs + outputs) over the wrapped matrices."""
-    if adapter == "full":
-        return model.parameters
-    return rank * model.lora_width
+    return model.parameters if adapter == "full" else rank * model.lora_width
 
 
 def memory_parts(model: ModelProfile, shape: Shape) -> dict[str, int]:
-    """Bytes of each part on the training device."""
-    width = PRECISION_BYTES[shape.precision]
+    """Bytes of each part on the training device at the worst instant.
+
+    Trained weights are fp32 and AdamW holds two fp32 values for each; gradients count throughout, because they
+    wait while the next micro-batch is computed.
+    """
     trained = trainable_parameters(model, shape.adapter, shape.rank)
-    full = shape.adapter == "full"
-    tokens = shape.micro_batch * shape.sequence_length
-    parts = {
-        "weights": int(model.parameters * (4.0 if full else width)),
-        "adapter": 0 if full else trained * 4,
-        "gradients": trained * 4,
-        "optimizer": trained * 8,
-        "activations": int(tokens * _activation_bytes(model, shape, width)),
-        "logits": int(tokens * model.vocab * (width + 8)),
-        "runtime": 0 if shape.on_cpu else DEVICE_RUNTIME_BYTES,
+    instant = peak(model, shape)
+    staying = {
+        "weights": int(model.parameters * (4.0 if shape.full else PRECISION_BYTES[shape.precision])),
+        "adapter": 0 if shape.full else 4 * trained,
+        "gradients": 4 * trained,
+        "optimizer": 8 * trained,
     }
-    parts["margin"] = int(MARGIN * sum(parts.values()))
-    return parts
-
-
-def _activation_bytes(model: ModelProfile, shape: Shape, width: float) -> float:
-    """Bytes kept for one token until the backward pass."""
-    # Inputs of the norms, q, k, v, attention output and residuals: about 10 H values; gate, up and their product: 4 M.
-    layer = width * (10.5 * model.hidden + 4 * model.intermediate)
-    if shape.adapter != "full":
-        layer += 4 * (4 * model.hidden + model.intermediate)  # inputs of the low-rank matrices, in fp32
-    if shape.checkpointing:
-        return width * model.hidden * model.layers + layer
-    return layer * model.layers
-
-
-def disk_bytes(model: ModelProfile, adapter: str, rank: int, *, keep: int, formats: int) -> int:
-    """Checkpoints kept plus the one being written, the merged model, and every export at two bytes a weight."""
-    trained = trainable_parameters(model, adapter, rank)
-    checkpoint = trained * 12
-    merged = model.parameters * 4
-    return checkpoint * (keep + 1) + trained * 4 + merged + formats * model.parameters * 2
+    worst = "logits" if instant.logits >= instant.backward else "backward"
+    passing = {
+        "activations": instant.activations,
+        "casts": instant.casts,
+        worst: max(instant.logits, instant.backward),
+    }
+    margin = int(_MARGIN_STAYING * sum(staying.values()) + _MARGIN_PASSING * sum(passing.values()))
+    runtime = 0 if shape.on_cpu else DEVICE_RUNTIME_BYTES
+    return staying | passing | {"runtime": runtime, "margin": margin}
 
 
 def device_bytes(parts: dict[str, int]) -> int:
@@ -84,8 +65,40 @@ def device_bytes(parts: dict[str, int]) -> int:
     return sum(parts.values())
 
 
-def as_plan_memory(parts: dict[str, int], *, on_cpu: bool, disk: int) -> dict[str, Any]:
-    """The ``memory`` object of ``luthier.plan/1``; on a CPU the device's memory is the host's."""
+def peak_bytes(model: ModelProfile, shape: Shape) -> int:
+    """The peak on the device, from the shape."""
+    return device_bytes(memory_parts(model, shape))
+
+
+def as_plan_memory(parts: dict[str, int], *, on_cpu: bool, disk: dict[str, int]) -> dict[str, Any]:
+    """The ``memory`` object of ``luthier.plan/1``; on a CPU the device's memory is the host's.
+
+    With a GPU the weights pass through the host's memory once, while they are loaded.
+    """
     total = device_bytes(parts)
-    host = total + HOST_RUNTIME_BYTES if on_cpu else HOST_RUNTIME_BYTES + parts["weights"]
-    return {"device_bytes": total, "host_bytes": host, "disk_bytes": disk, "parts": parts}
+    host = HOST_RUNTIME_BYTES + (total if on_cpu else parts["weights"])
+    return {
+        "device_bytes": total,
+        "host_bytes": host,
+        "disk_bytes": sum(disk.values()),
+        "parts": {name: size for name, size in parts.items() if size},
+        "disk_parts": disk,
+    }
+
+
+def disk_parts(model: ModelProfile, adapter: str, rank: int, *, keep: int, formats: Sequence[str]) -> dict[str, int]:
+    """Bytes that a job writes: checkpoints kept and the one being written, the trained model, and its exports.
+
+    A checkpoint holds the trained weights and both states of AdamW in fp32. An export starts from a merged model in
+    the precision of the base; a quantised file is made from an f16 one, which is there until it is done.
+    """
+    trained = trainable_parameters(model, adapter, rank)
+    kinds = [name.partition(":")[2] for name in formats]
+    files = sum(_FORMAT_BYTES.get(kind, 4.0) for kind in kinds)
+    between = 0.0 if not kinds or "f16" in kinds else 2.0
+    return {
+        "checkpoints": 12 * trained * (keep + 1),
+        "trained": 4 * trained,
+        "merged": model.weight_bytes,
+        "exports": int(model.parameters * (files + between)),
+    }

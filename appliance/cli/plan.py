@@ -55,8 +55,8 @@ def print_plan(call: Call, spec: Mapping[str, Any], *, hardware: str | None = No
     """Let a child plan, and show what it says."""
     if not (spec.get("data") or {}).get("path"):
         raise UsageError("A plan is made from a file, and no daemon is asked.", hint="luthier plan FILE --base DIR")
-    named = (spec.get("base") or {}).get("model")
-    base = named if str(named).startswith("catalogue:") else base_folder(named)
+    named = str((spec.get("base") or {}).get("model") or "starter")
+    base = named if named.startswith("catalogue:") else base_folder(named)
     arguments = ["--spec-file", "-", "--base", base]
     arguments += ["--hardware", hardware] if hardware else []
     call.screen.live("looking at the data and at this machine…")

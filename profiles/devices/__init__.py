@@ -39,6 +39,8 @@ class Device:
     capability: tuple[int, int] | None = None
     """CUDA compute capability; bf16 arithmetic needs (8, 0)."""
     cores: int | None = None
+    bf16: bool = False
+    """Whether a processor has instructions for bf16."""
 
     @property
     def torch_name(self) -> str:

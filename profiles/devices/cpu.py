@@ -11,24 +11,25 @@ from profiles.devices import Device
 
 def read() -> tuple[Device, ...]:
     """The one CPU device of this machine."""
-    memory = psutil.virtual_memory()
+    memory, processor = psutil.virtual_memory(), _processor()
     return (
         Device(
-            name=_name(),
+            name=processor.get("model name") or "CPU",
             kind="cpu",
             backend="cpu",
             memory_total_bytes=int(memory.total),
             memory_free_bytes=int(memory.available),
             utilization=psutil.cpu_percent(interval=None) / 100,
             cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+            bf16=bool({"avx512_bf16", "amx_bf16", "bf16"} & set(processor.get("flags", "").split())),
         ),
     )
 
 
-def _name() -> str:
+def _processor() -> dict[str, str]:
+    """The first processor of /proc/cpuinfo; empty where there is none."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
     except OSError:
-        return "CPU"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "CPU"
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ import pytest
 from appliance import spec as specs
 from appliance.errors import DoesNotFit, UnknownName, UsageError
 from profiles import memory
+from profiles.activations import Shape
 from profiles.catalogue import find_gpu
 from profiles.devices import Machine, read_devices, read_machine
-from profiles.memory import Shape
+from profiles.devices.described import describe_machine
 from profiles.methods import known_methods, load_method
 from profiles.model import ModelProfile, catalogue_model
 from profiles.planner import Question, make_plan
@@ -139,3 +142,54 @@ def test_this_machine_has_a_processor() -> None:
     devices = read_devices({})
     assert devices[-1].kind == "cpu"
     assert (devices[-1].memory_total_bytes or 0) > 10**8
+
+
+def test_a_machine_is_described_by_a_sentence_a_name_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text('host_gb = 64\n[[gpu]]\nname = "RTX4090"\n[[gpu]]\nmemory_gb = 16\ncount = 2\n')
+    items = [device.as_dict() for device in read_devices({"LUTHIER_DEVICES": "fake:A100-80GB,host=64GB"})]
+    (tmp_path / "gpu.json").write_text(json.dumps({"items": items}))
+    sizes = {
+        text: [device.memory_total_bytes for device in describe_machine(text).devices]
+        for text in ("fake:1x24GB", "RTX4090,host=64GB", str(tmp_path / "m.toml"), str(tmp_path / "gpu.json"))
+    }
+    giga = 10**9
+    assert list(sizes.values()) == [
+        [24 * giga, 32 * 2**30],
+        [24 * giga, 64 * giga],
+        [24 * giga, 16 * giga, 16 * giga, 64 * giga],
+        [80 * giga, 64 * giga],
+    ]
+    assert describe_machine("RTX4090").gpus[0].torch_name == "cuda:0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[", "{}", '{"items": [{"kind": "gpu"}]}', '{"items": []}', '{"gpu": 3}', '{"gpu": [{}]}', '{"cpu": 1}', "[]"],
+)
+def test_a_file_that_describes_no_machine_says_what_it_wants(text: str, tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        describe_machine(str(tmp_path / "m.json"))
+    assert caught.value.hint
+
+
+def test_an_unknown_gpu_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError) as caught:
+        describe_machine("RTX409")
+    assert "RTX4090" in (caught.value.hint or "")
+
+
+def test_a_plan_for_a_shape_without_a_tokenizer_says_that_no_length_was_measured() -> None:
+    spec = specs.parse({})
+    made = make_plan(
+        Question(spec=spec, dataset={"rows": {"kept": 10}}, model=LLAMA_8B, machine=describe_machine("fake:1x24GB"))
+    )
+    assert "not known" in made["reasons"]["sequence_length"]
+    assert "catalogue" in made["reasons"]["sequence_length"]
+    assert made["devices"] == ["cuda:0"]
+
+
+def test_a_processor_trains_in_fp32_and_the_reason_is_true() -> None:
+    reason = plan({}, hardware="host=64GB", model=catalogue_model("smollm2-135m"))["reasons"]["base_precision"]
+    assert reason.startswith("fp32, because")
+    assert "bit for bit" in reason
