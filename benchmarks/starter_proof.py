@@ -176,6 +176,7 @@ def main() -> None:
     ]
     base_model = load(folder)
     base = {"domain": ask(base_model, tokenizer, pairs[:140]), "seconds": 0, "skills": skills(base_model, tokenizer)}
+    print(row("base", base, base), flush=True)
     results = {f"seed {seed}": one_seed(folder, {**values, "seed": seed}) for seed in chosen.seeds}
     if chosen.without_replay:
         results["no replay"] = one_seed(folder, {**values, "replay_share": 0.0})
