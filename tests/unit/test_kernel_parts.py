@@ -203,6 +203,9 @@ def test_every_registry_target_names_something_that_exists() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         names |= {ast.unparse(t) for node in tree.body if isinstance(node, ast.Assign) for t in node.targets}
+        names |= {
+            alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+        }
         assert attribute in names, target
 
 
