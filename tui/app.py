@@ -8,6 +8,7 @@ from typing import ClassVar, cast
 
 from textual.app import App, SystemCommand
 from textual.screen import Screen
+from textual.widgets import Input
 
 from tui.commands import parse_command
 from tui.feed import Feed
@@ -16,6 +17,8 @@ from tui.keys import EVERYWHERE, MAIN_ROOMS, TITLES, bindings_of
 from tui.screens import SCREENS
 from tui.screens.room import Room
 from tui.theme import THEMES, extra_variables
+
+_KEYS = {"room", "help", "filter", "command", "back", "reconnect"}
 
 
 def _lazy(name: str) -> Callable[[], Screen[None]]:
@@ -88,6 +91,12 @@ class LuthierApp(App[str]):
         choose = getattr(self.screen, "choose", None)
         if choose is not None:
             choose(model)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Our keys are letters: they are none while someone writes, or while something lies over the room."""
+        if action in _KEYS:
+            return isinstance(self.screen, Room) and not isinstance(self.screen.focused, Input)
+        return super().check_action(action, parameters)
 
     def action_help(self) -> None:
         room = self.screen.ROOM if isinstance(self.screen, Room) else "home"

@@ -192,7 +192,7 @@ class Feed:
             self._awake.clear()
             try:
                 self._read_everything()
-                failures = 0
+                failures, self._may_start = 0, False
                 self._listen_to_stream()
             except DaemonUnreachable as error:
                 failure = self._start_daemon(error)
@@ -221,7 +221,8 @@ class Feed:
             self._closed.wait(_BETWEEN_STREAMS)
 
     def _start_daemon(self, unreachable: LuthierError) -> LuthierError | None:
-        """None when one was started. Done once, unless somebody asks again: a stopped daemon stays stopped."""
+        """None when one was started. Done when the dashboard opens and when somebody asks, and never by itself:
+        a daemon that was stopped stays stopped."""
         if self._start is None or not self._may_start:
             return unreachable
         self._may_start = False

@@ -151,7 +151,8 @@ def _refusals(group: Group) -> list[str]:
     gate = section(evaluation, "gate")
     if gate.get("passed") is not False:
         return []
-    return [str(line) for line in gate.get("lines") or ["no reason was given"]]
+    # The verdict is the last line; those before it are its grounds.
+    return [str(line) for line in reversed(gate.get("lines") or ["no reason was given"])]
 
 
 def endpoint_of(world: World) -> tuple[str | None, list[str]]:

@@ -108,12 +108,21 @@ def bindings_of(room: str) -> list[BindingType]:
             action.does,
             action.label or action.help,
             show=False,
-            # ctrl+c must stop an answer even while the line to write in has the keys.
-            priority=action.keys == "ctrl+c",
+            priority=_comes_first(action),
             id=f"{room}.{action.does}",
         )
         for action in actions_of(room)
     ]
+
+
+def _comes_first(action: Action) -> bool:
+    """Whether a key is looked at before it goes to what has the focus.
+
+    ctrl+c must stop an answer even while the line to write in has the keys. Keys that go somewhere must have gone
+    there before the next key of a fast typist, a paste or a slow connection arrives; ``LuthierApp.check_action``
+    leaves them to a line that is being written in.
+    """
+    return action.keys == "ctrl+c" or (action.room == EVERYWHERE and len(action.shown.split()[0]) == 1)
 
 
 def footer_of(room: str, *, lists: bool) -> tuple[Action, ...]:

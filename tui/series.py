@@ -93,13 +93,15 @@ class JobSeries:
 
     def title(self, *, log: bool) -> str:
         """The newest loss, the newest validation loss and the best."""
-        parts = ["loss" + (" (log)" if log else "")]
-        if self._curves["loss"]:
-            parts.append(f"train {self._curves['loss'][-1][1]:.3f}")
-        if self._validation:
-            best = min(self._validation, key=lambda point: point[1])
-            parts.append(f"◆ validation {self._validation[-1][1]:.3f} (best {best[1]:.3f} at {best[0]:.0f})")
-        return "  ".join(parts)
+        loss, validation = self._curves["loss"], self._validation
+        title = "loss (log)" if log else "loss"
+        if loss:
+            title += f" {loss[-1][1]:.3f}"
+        if validation:
+            best = min(validation, key=lambda point: point[1])
+            rank = "the best" if best == validation[-1] else f"best {best[1]:.3f} at {best[0]:.0f}"
+            title += f"   ◆ validation {validation[-1][1]:.3f}, {rank}"
+        return title
 
     def now(self) -> Now:
         """The newest numbers."""

@@ -141,6 +141,18 @@ def test_a_daemon_is_started_once_and_again_only_when_asked(opened: Callable[...
     assert starts == ["start", "start"]
 
 
+def test_a_daemon_that_somebody_stopped_is_not_started_again_unasked(
+    opened: Callable[..., tuple[Feed, Listener]],
+) -> None:
+    daemon = empty_daemon()
+    starts: list[str] = []
+    feed, listener = opened(daemon, start=lambda: starts.append("start"))
+    until(lambda: feed.world.link.state is LinkState.LIVE)
+    daemon.fall("No daemon answers.")
+    until(lambda: sum(m.world.link.state is LinkState.LOST for m in listener.of(WorldChanged)) > 3)
+    assert starts == []
+
+
 def test_a_daemon_that_cannot_be_started_says_why(opened: Callable[..., tuple[Feed, Listener]]) -> None:
     daemon = empty_daemon()
     daemon.gone = "No daemon answers."

@@ -38,7 +38,7 @@ async def test_every_room_opens_on_every_daemon_at_both_sizes(
 ) -> None:
     async with dashboard(make(), size) as pilot:
         for digit, expected in enumerate(words, 1):
-            await pilot.app.run_action(f"app.room('{ROOMS[digit - 1]}')")
+            pilot.app.action_room(ROOMS[digit - 1])  # type: ignore[attr-defined]
             await shows(pilot, expected)
             lines = screen(pilot).split("\n")
             assert len(lines) == size[1]
@@ -92,7 +92,7 @@ async def test_a_running_job_opens_with_its_live_chart_and_grows() -> None:
         before = pilot.app.screen.query_one("#loss", BrailleChart).curve
         daemon.tell("progress", {"job": "j-harb2", "event": step_event(330, 600, 0.301)})
         await shows(pilot, "step 330")
-        await shows(pilot, "train 0.301")
+        await shows(pilot, "loss 0.301")
         after = pilot.app.screen.query_one("#loss", BrailleChart).curve
         assert len(after.points) == len(before.points) + 1
         await shows(pilot, "step 330/600")
@@ -280,8 +280,8 @@ async def test_hostile_strings_neither_crash_nor_leak_in_any_room(size: tuple[in
     async with dashboard(daemon, size) as pilot:
         texts = []
         for room in ROOMS:
-            await pilot.app.run_action(f"app.room('{room}')")
-            await pilot.pause(0.3)
+            pilot.app.action_room(room)  # type: ignore[attr-defined]
+            await pilot.pause(0.1)
             texts.append(screen(pilot))
         for id_ in ("j-harb2", "j-tick1", "j-done3", "j-done5"):
             pilot.app.open_job(id_)  # type: ignore[attr-defined]
@@ -290,7 +290,7 @@ async def test_hostile_strings_neither_crash_nor_leak_in_any_room(size: tuple[in
                 await pilot.pause()
                 texts.append(screen(pilot))
         daemon.tell("progress", {"job": "j-done5", "event": {"type": "warned", "seq": 9999, "message": HOSTILE}})
-        await pilot.pause(0.3)
+        await pilot.pause(0.1)
         texts.append(screen(pilot))
     for text in texts:
         bad = {

@@ -179,19 +179,22 @@ PLAN = {
         "replay_share": "0.35, because the recipe mixes in what the base can already do",
     },
 }  # fmt: skip
+RETENTION = {
+    "passed": True, "measure": "exact_match", "overall": {"base": 0.951, "tuned": 0.933, "kept": 0.981, "kept_low": 0.958, "n": 288},
+    "skills": {
+        name: {"base": base, "tuned": tuned, "kept": tuned / base, "n": 36, "passed": True}
+        for name, base, tuned in (("add", 1.0, 1.0), ("copy", 0.972, 0.972), ("reverse", 0.97, 0.96), ("sort", 0.917, 0.889))
+    },
+}  # fmt: skip
 EVALUATION = {
     "schema": "luthier.evaluation/1", "model": "harbour", "against": "starter",
     "tasks": [
         {"task": "harbour rules", "metric": "exact", "value": 0.925, "baseline": 0.115, "difference": 0.81, "n": 200,
          "ci": [0.88, 0.955], "p_value": 0.0, "verdict": "better"},
-        {"task": "reverse", "metric": "exact", "value": 0.96, "baseline": 0.97, "difference": -0.01, "n": 100,
-         "ci": [0.9, 0.99], "p_value": 0.71, "verdict": "same"},
-        {"task": "sort", "metric": "exact", "value": 0.91, "baseline": 0.92, "difference": -0.01, "n": 100,
-         "ci": [0.84, 0.95], "p_value": 0.8, "verdict": "same"},
-        {"task": "arithmetic", "metric": "exact", "value": 0.88, "baseline": 0.9, "difference": -0.02, "n": 100,
-         "ci": [0.8, 0.93], "p_value": 0.64, "verdict": "same"},
+        {"task": "held_out_loss", "metric": "nll", "label": "held-out loss", "value": 0.031, "baseline": 9.805,
+         "difference": -9.774, "n": 182, "ci": [0.026, 0.033], "p_value": 0.00005, "verdict": "better"},
     ],
-    "retention": {}, "gate": {"passed": True, "lines": ["harbour rules: better, p < 0.001", "every skill kept at least 90 % of its score"]},
+    "retention": RETENTION, "gate": {"passed": True, "lines": ["harbour rules: better, p < 0.001", "The gate is passed: better where it was taught, and nothing forgotten."]},
 }  # fmt: skip
 REFUSED = EVALUATION | {
     "model": "alpaca-tiny",

@@ -160,7 +160,7 @@ class ChatScreen(Room):
         return False
 
     def action_write(self) -> None:
-        self.query_one("#message", Input).focus()
+        self.set_focus(self.query_one("#message", Input))
 
     def action_forget(self) -> None:
         if self._answer is not None:

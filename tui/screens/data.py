@@ -59,7 +59,7 @@ class DataScreen(Room):
         blocks = [
             summary(dataset),
             Content("\n").join([head, ledger(rows, min(panel.room, 76))]),
-            Content("\n").join([Content.styled("Found", "bold $accent"), findings(dataset)]),
+            Content("\n").join([Content.styled("Found", "bold $accent"), findings(dataset, panel.room)]),
         ]
         panel.show(Content("\n\n").join(blocks))
         entitle(panel, f"{one_line(dataset.get('name') or key, 40)}")

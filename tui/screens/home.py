@@ -97,8 +97,9 @@ class HomeScreen(JobRoom):
         box.show(rows, Content.styled(nothing, "$quiet") if world.read else _UNREAD)
 
     def selected_job(self) -> Thing | None:
-        box = self.focused
-        key = box.selected if isinstance(box, Listing) else None
+        """What is under the cursor; in an empty box, the first that runs or waits, so that p undoes p."""
+        boxes = [self.focused, self.query_one("#running"), self.query_one("#queue")]
+        key = next((box.selected for box in boxes if isinstance(box, Listing) and box.selected), None)
         group = next((group for group in groups_of(self.world) if group.key == key), None)
         return group.current if group else None
 

@@ -13,7 +13,7 @@ from tui.groups import deployments_of
 from tui.keys import bindings_of
 from tui.screens.confirm import Confirm
 from tui.screens.room import Room
-from tui.show.models import artifacts, base_name, gate, scores, stage_text
+from tui.show.models import artifacts, base_name, gate, retention, scores, stage_text
 from tui.show.words import one_line, when
 from tui.widgets.listing import Listing, Row
 from tui.widgets.panel import Panel
@@ -59,7 +59,9 @@ class ModelsScreen(Room):
         entitle(panel, one_line(model.get("name") or model.get("id"), 40))
         blocks = [
             self._facts(model),
-            _titled("Scores on held-out data", scores(evaluation, panel.room), gate(evaluation)),
+            _titled("Scores on held-out data", scores(evaluation, panel.room)),
+            _titled("What the base could do", retention(evaluation, panel.room)),
+            gate(evaluation, panel.room),
             _titled("Files", artifacts(items(model, "artifacts"), panel.room)),
         ]
         panel.show(Content("\n\n").join(blocks))
@@ -67,14 +69,10 @@ class ModelsScreen(Room):
     def _facts(self, model: Thing) -> Content:
         served = deployments_of(self.world, model)
         where = ", ".join(f"{item.get('alias') or item.get('model')} ({item.get('state')})" for item in served)
-        facts = [
-            ("stage", stage_text(model)),
-            ("kind", Content(one_line(model.get("kind") or "–", 20))),
-            ("base", Content(base_name(model))),
-            ("made", Content(when(model.get("created_at"), self.luthier.now()))),
-            ("served", Content(one_line(where)) if where else Content.styled("no; s serves it", "$quiet")),
-        ]
-        return Content("\n").join(Content.assemble((f"{label:7} ", "$quiet"), value) for label, value in facts)
+        made = when(model.get("created_at"), self.luthier.now())
+        about = f"  {one_line(model.get('kind') or '–', 20)} on {base_name(model)}, made {made}"
+        served_at = Content(one_line(where)) if where else Content.styled("no; s serves it", "$quiet")
+        return Content.assemble(stage_text(model), (about, "$quiet"), "\n", ("served  ", "$quiet"), served_at)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         self._paint_selected()

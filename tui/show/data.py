@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tui.show.words import count, one_line
+from tui.show.words import count, lines_of, one_line
 from tui.world import Thing, items, number, section
 
 # Fate of a row → (fill of the bar, colour, words). The states sum to the total; `fixed` marks kept rows.
@@ -45,7 +45,7 @@ def ledger(rows: Thing, width: int) -> Content:
     return Content("\n").join(lines)
 
 
-def findings(dataset: Thing) -> Content:
+def findings(dataset: Thing, width: int) -> Content:
     """What the check found, worst first, each with what to do."""
     order = list(_SEVERITY)
     found = sorted(items(dataset, "findings"), key=lambda item: _rank(order, str(item.get("severity"))))
@@ -54,10 +54,13 @@ def findings(dataset: Thing) -> Content:
     lines: list[Content] = []
     for finding in found:
         glyph, colour = _SEVERITY.get(str(finding.get("severity")), ("·", "$quiet"))
-        where = f"  ({one_line(finding['where'], 60)})" if finding.get("where") else ""
-        lines.append(Content.assemble((f"{glyph} ", colour), one_line(finding.get("message")), (where, "$quiet")))
-        if finding.get("fix"):
-            lines.append(Content.styled(f"  → {one_line(finding['fix'])}", "$quiet"))
+        first, *more = lines_of(finding.get("message"), width - 2, 4)
+        lines.append(Content.assemble((f"{glyph} ", colour), first))
+        lines += [Content(f"  {line}") for line in more]
+        beside = [
+            str(finding[key]) if key == "where" else f"→ {finding[key]}" for key in ("where", "fix") if finding.get(key)
+        ]
+        lines += [Content.styled(f"  {line}", "$quiet") for words in beside for line in lines_of(words, width - 2, 3)]
     return Content("\n").join(lines)
 
 

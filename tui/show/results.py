@@ -8,7 +8,7 @@ from textual.content import Content
 
 from appliance.text import bytes_text, duration_text
 from tui.show.data import ledger
-from tui.show.models import artifacts, gate, scores
+from tui.show.models import artifacts, gate, retention, scores
 from tui.show.words import count, lines_of, one_line
 from tui.world import Thing, items, number, section
 
@@ -85,7 +85,7 @@ def result(job: Thing, width: int) -> Content:
     if section(found, "plan"):
         blocks.append(plan(section(found, "plan"), width))
     if evaluation := section(found, "evaluation"):
-        blocks += [scores(evaluation, width), gate(evaluation)]
+        blocks += [scores(evaluation, width), retention(evaluation, width), gate(evaluation, width)]
     blocks += [_sample(sample, width) for sample in items(found, "samples")[:5]]
     if files := items(found, "artifacts"):
         blocks.append(artifacts(files, width))

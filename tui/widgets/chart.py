@@ -60,12 +60,21 @@ def draw(curve: Curve, width: int, height: int) -> Content:
     canvas = Canvas(columns, rows)
     if curve.smoothed:
         canvas.line(points, x, y, "$faint")
-        canvas.line(decimate(smooth(curve.points, _weight(len(curve.points))), columns * 2), x, y, "$primary")
+        canvas.line(decimate(_smoothed(curve), columns * 2), x, y, "$primary")
     else:
         canvas.line(points, x, y, "$primary")
     for mark in curve.marks:
         canvas.mark(mark, x, y, ("◆", "$warning"))
     return Content("\n").join([*_rows(canvas, y), _steps(x, columns)])
+
+
+def _smoothed(curve: Curve) -> list[Point]:
+    """The smoothed course, in the measure of the axis: on a logarithmic one a mean of values lies too high."""
+    weight = _weight(len(curve.points))
+    if not curve.log:
+        return smooth(curve.points, weight)
+    logs = [(x, math.log(y)) for x, y in curve.points if y > 0 and math.isfinite(y)]
+    return [(x, math.exp(y)) for x, y in smooth(logs, weight)]
 
 
 def _weight(points: int) -> float:

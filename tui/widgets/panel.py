@@ -20,6 +20,7 @@ class Panel(VerticalScroll, inherit_bindings=False):
         super().__init__(id=id)
         entitle(self, title)
         self._follow = follow
+        self._at_end = True
         self._text = Static(Content(""), markup=False)
         self._shown = Content("")
 
@@ -35,8 +36,18 @@ class Panel(VerticalScroll, inherit_bindings=False):
         """Show this text; the place where a person has scrolled to is kept."""
         if content.is_same(self._shown):
             return
-        at_end = self.scroll_offset.y >= self.max_scroll_y - 1
         self._shown = content
         self._text.update(content)
-        if self._follow and at_end:
+        self._stay()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._at_end = new_value >= self.max_scroll_y - 1
+
+    def on_resize(self) -> None:
+        self._stay()
+
+    def _stay(self) -> None:
+        """Go to the new end, if the end is where a person has left it."""
+        if self._follow and self._at_end:
             self.scroll_end(animate=False)

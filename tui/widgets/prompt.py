@@ -51,7 +51,8 @@ class Prompt(Horizontal):
         self.input.value = value
         self.input.placeholder = "words · state:failed · !without" if sign == "/" else "jobs · job NAME · why NAME · q"
         self.display = True
-        self.input.focus()
+        # At once: `focus()` comes a moment later, and keys typed quickly or pasted would land in the room.
+        self.screen.set_focus(self.input)
         self.input.cursor_position = len(value)
 
     def action_dismiss(self) -> None:
