@@ -136,7 +136,8 @@ def toml_value(text: str) -> Any:
 def existing_file(text: str) -> str:
     """The absolute path of a file that exists. Raises ``FileNotFound`` naming the nearest file beside it."""
     path = Path(text).expanduser().absolute()
-    if path.is_file():
+    # A folder that `save_to_disk` wrote is one dataset, and is named like a file.
+    if path.is_file() or (path / "state.json").is_file():
         return os.path.normpath(path)
     if path.is_dir():
         raise FileNotFound(f"{path} is a folder, expected a file.", where=str(path))

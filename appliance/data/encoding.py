@@ -26,13 +26,14 @@ _BINARY = (
     (b"\x28\xb5\x2f\xfd", "a zstd archive"),
     (b"\xfd7zXZ", "an xz archive"),
     (b"BZh", "a bzip2 archive"),
-    (b"PAR1", "a Parquet file"),
-    (b"ARROW1", "an Arrow file"),
+    (b"FEA1", "a Feather file of the old kind"),
     (b"SQLite format 3", "an SQLite database"),
     (b"GGUF", "a GGUF model"),
     (b"\x7fELF", "a program"),
     (b"\x80\x04\x95", "a Python pickle"),
 )
+# Files of columns: Parquet, Arrow, and a stream of Arrow messages (a continuation mark and a length).
+_COLUMNS = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
 _HIGH = bytes(range(0x80, 0x100))
 _LOW = bytes(range(0x80))
 _LETTERS = bytes((*range(0x41, 0x5B), *range(0x61, 0x7B)))
@@ -41,7 +42,11 @@ _NOT_LETTERS = bytes(byte for byte in range(256) if byte not in _LETTERS)
 _UNDEFINED = bytes((0x81, 0x8D, 0x8F, 0x90, 0x9D))
 _ACCENTS = 0.4
 """Most accented letters for each plain one, in a Western language."""
-_READ = "Luthier reads JSON, JSON lines, CSV, TSV and plain text: convert it to one of them first."
+_COHERENT = 0.1
+"""Least likeness of the frequencies of letters with those of a language (charset-normalizer's coherence)."""
+# Encodings in which a line cannot be read on its own, and which have marks or no high bytes.
+_STATEFUL = ("utf_7", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "hz")
+_READ = "Luthier reads JSON, JSON lines, CSV, TSV, Parquet, Arrow and plain text: convert it to one of them first."
 
 
 @dataclass(frozen=True)
@@ -52,16 +57,24 @@ class Encoding:
     """As Python calls it."""
     guessed: bool = False
     """No mark and no proof: the finding says so."""
+    why: str = ""
+    """What speaks for a guess."""
 
     @property
     def by_line(self) -> bool:
         """Whether the bytes of a line can be decoded on their own."""
-        return self.name in ("utf-8", "utf-8-sig", "cp1252", "latin-1")
+        return not self.name.startswith(("utf-16", "utf-32", "binary"))
+
+
+BINARY = Encoding("binary")
+"""No characters at all: the reader knows what the bytes are."""
 
 
 def find_encoding(source: Source) -> Encoding:
     """Decide on the encoding of a file. Raises ``UnreadableData`` for one that is not text."""
     head = source.head(_HEAD)
+    if head.startswith(_COLUMNS):
+        return BINARY
     for magic, what in _BINARY:
         if head.startswith(magic):
             raise UnreadableData(f"{source.name} is {what}, not text.", hint=_READ, where=source.name)
@@ -70,7 +83,7 @@ def find_encoding(source: Source) -> Encoding:
             return Encoding(name)
     wide = _without_mark(head)
     if wide:
-        return Encoding(wide, guessed=True)
+        return Encoding(wide, guessed=True, why="every other byte is zero")
     if _is_binary(head):
         raise UnreadableData(f"{source.name} holds binary data, not text.", hint=_READ, where=source.name)
     return _by_lines(source)
@@ -95,7 +108,7 @@ def _is_binary(head: bytes) -> bool:
 
 
 def _by_lines(source: Source) -> Encoding:
-    """UTF-8 if any line proves it or nothing speaks against it, else the Western legacy encoding, as a guess."""
+    """UTF-8 if any line proves it or nothing speaks against it, else a legacy encoding, as a guess."""
     good = bad = 0
     cut = False
     with source.open() as stream:
@@ -117,7 +130,7 @@ def _by_lines(source: Source) -> Encoding:
 
 
 def _western(source: Source) -> Encoding:
-    """Windows-1252 or Latin-1, where accents are few; other alphabets cannot be told apart with certainty.
+    """Windows-1252 or Latin-1, where accents are few; else the alphabet in whose encoding the bytes make words.
 
     Raises ``UnreadableData``.
     """
@@ -129,10 +142,35 @@ def _western(source: Source) -> Encoding:
             ascii_letters += len(chunk.translate(None, _NOT_LETTERS))
             if any(byte in chunk for byte in _UNDEFINED):
                 name = "latin-1"
-    if high > _ACCENTS * ascii_letters:
-        raise UnreadableData(
-            f"{source.name} is not UTF-8, and its encoding cannot be told for certain.",
-            hint=f"Convert it: iconv -f ENCODING -t UTF-8 {source.name}",
-            where=source.name,
-        )
-    return Encoding(name, guessed=True)
+    if high <= _ACCENTS * ascii_letters:
+        return Encoding(name, guessed=True, why="it has few accents")
+    return _by_words(source)
+
+
+def _by_words(source: Source) -> Encoding:
+    """The encoding in which the file has the letters of a language as often as that language has them.
+
+    Raises ``UnreadableData`` where there is none.
+    """
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(_telling_lines(source), cp_exclusion=list(_STATEFUL)).best()
+    if best is not None and best.coherence >= _COHERENT:
+        return Encoding(best.encoding, guessed=True, why=f"its letters are as frequent as in {best.language}")
+    raise UnreadableData(
+        f"{source.name} is not UTF-8, and its encoding cannot be told for certain.",
+        hint=f"Convert it: iconv -f ENCODING -t UTF-8 {source.name}",
+        where=source.name,
+    )
+
+
+def _telling_lines(source: Source) -> bytes:
+    """The first lines that are not plain ASCII: the others fit every encoding."""
+    found: list[bytes] = []
+    size = 0
+    with source.open() as stream:
+        while size < _HEAD and (line := stream.readline(_HEAD)):
+            if not line.isascii():
+                found.append(line)
+                size += len(line)
+    return b"".join(found)

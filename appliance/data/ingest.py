@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from appliance.data.intake import Intake, Tick, describe, look_at, take_in, writ
 from appliance.data.ledger import State
 from appliance.data.lengths import Ruler, read_ruler
 from appliance.data.source import Source, copy_source, file_size, find_source
+from appliance.data.unpack import is_dataset_folder, join_folder, open_up
 from appliance.errors import FileNotFound, InvalidBaseModel
 from appliance.events import EventType
 from appliance.jobdir import Job
@@ -62,10 +64,10 @@ def check(
 
     Raises ``FileNotFound``, ``UnreadableData``, ``DataRejected``, ``UsageError`` and ``InvalidBaseModel``.
     """
-    source = _named(path)
-    ruler = _ruler(data_spec, base, sequence_length)
-    question = _Question(data_spec, ruler, None if base is None else str(base))
     with tempfile.TemporaryDirectory(prefix="luthier-check-", dir=scratch) as folder:
+        source = _named(path, Path(folder))
+        ruler = _ruler(data_spec, base, sequence_length)
+        question = _Question(data_spec, ruler, None if base is None else str(base))
         intake, held = _sort(source, question, Path(folder), _quiet)
         replay = _replay(question, held, Path(folder), _quiet) if data_spec.replay else None
     return _describe(intake, question, _stem(source), replay)
@@ -92,9 +94,11 @@ def _take_in_copy(question: _Question, staged: Path, name: str, tick: Tick) -> d
     spec = question.spec
     if spec.path is None:
         raise FileNotFound("No dataset file was named.", hint="Give data.path.")
-    original = _named(spec.path)
+    original = _named(spec.path, staged)
     tick("copying the file", 0)
     digest = _copy(original, staged / _SOURCE)
+    if original.path.parent == staged:
+        original.path.unlink()
     source = replace(original, path=staged / _SOURCE)
     intake, held = _sort(source, question, staged, tick)
     write_ledger(intake.ledger, staged / "ledger.jsonl")
@@ -109,8 +113,11 @@ def _take_in_copy(question: _Question, staged: Path, name: str, tick: Tick) -> d
 def _sort(source: Source, question: _Question, folder: Path, tick: Tick) -> tuple[Intake, dict[str, str]]:
     """Sort the rows of a file into splits in ``folder``. Raises ``DataRejected`` when too little is left."""
     tick("looking at the file", 0)
-    intake, rows = look_at(source, question.spec)
+    plain = open_up(source, folder)
+    intake, rows = look_at(plain, question.spec)
     spool = take_in(intake, rows, question.ruler, folder, tick)
+    if plain != source:
+        plain.path.unlink()
     verdict.stop_when_asked(intake, question.ruler)
     held = write_splits(intake, spool, question.spec, folder, tick)
     verdict.reject_when_useless(intake, question.ruler)
@@ -126,13 +133,13 @@ def _replay(question: _Question, held: Mapping[str, str], folder: Path, tick: Ti
     inner.mkdir()
     digest = _copy(original, folder / _REPLAY_SOURCE)
     plain = replace(question.spec, format="auto", mapping={}, validation=0.0, test=0.0)
-    copy = replace(original, path=folder / _REPLAY_SOURCE)
+    copy = open_up(replace(original, path=folder / _REPLAY_SOURCE), inner)
     intake, rows = look_at(copy, plain)
     spool = take_in(intake, rows, question.ruler, inner, tick)
     for group in held:
         intake.groups.pop(group, None)
     kept = _without(spool, held, intake, folder / "replay.jsonl")
-    inner.rmdir()
+    shutil.rmtree(inner)
     verdict.reject_when_useless(intake, question.ruler)
     return {
         "examples": kept,
@@ -180,8 +187,13 @@ def _describe(intake: Intake, question: _Question, name: str, replay: dict[str, 
     }
 
 
-def _named(path: Path | str) -> Source:
-    """A file to be taken in; the source kept in a dataset folder has the name it had."""
+def _named(path: Path | str, folder: Path) -> Source:
+    """A file to be taken in; the source kept in a dataset folder has the name it had.
+
+    A folder of Hugging Face's datasets is joined to one file in ``folder`` first.
+    """
+    if is_dataset_folder(path):
+        return join_folder(Path(path).absolute(), folder)
     source = find_source(path)
     described = source.path.parent / "dataset.json"
     if source.name != _SOURCE or not described.is_file():

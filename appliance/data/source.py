@@ -69,9 +69,11 @@ def find_source(path: Path | str, name: str | None = None) -> Source:
 
 
 def file_size(path: Path | str | None) -> int:
-    """How large a file is, in bytes; 0 when there is none to ask."""
+    """How large a file is, in bytes, or the files of a folder together; 0 when there is none to ask."""
     try:
-        return 0 if path is None else Path(path).stat().st_size
+        if path is None or not Path(path).is_dir():
+            return 0 if path is None else Path(path).stat().st_size
+        return sum(inner.stat().st_size for inner in Path(path).iterdir())
     except (OSError, ValueError):
         return 0
 

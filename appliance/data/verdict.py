@@ -54,7 +54,7 @@ def findings(intake: Intake, ruler: Ruler | None) -> list[Finding]:
     name = intake.source.name
     found = row_findings(intake.ledger, intake.notes, name)
     if intake.encoding.guessed:
-        words = f"The file is not UTF-8; it was read as {intake.encoding.name}, which is a guess"
+        words = f"The file is not UTF-8; it was read as {intake.encoding.name}, because {intake.encoding.why}"
         found.append(Finding("encoding-guessed", "warning", words, name, "Save the file as UTF-8."))
     found += _about_length(intake, ruler)
     found += _about_loss(intake)

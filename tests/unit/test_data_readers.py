@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import socket
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +34,20 @@ def rows_of(path: Path, reader: str | None = None) -> list[Row]:
     return list(READERS.load(reader or choose_reader(source, encoding))(source, encoding))
 
 
+def parquet_of(rows: list[dict[str, object]], **options: object) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink, **options)
+    return sink.getvalue()
+
+
+def arrow_of(rows: list[dict[str, object]], *, stream: bool = False) -> bytes:
+    sink = io.BytesIO()
+    table = pa.Table.from_pylist(rows)
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
 def write(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -39,14 +56,16 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 
 @pytest.mark.parametrize("name", READERS)
 def test_every_reader_reads_its_own_kind_and_numbers_rows_from_one(tmp_path: Path, name: str) -> None:
-    content = {
+    content: dict[str, str | bytes] = {
+        "parquet": parquet_of([{"a": "x"}, {"a": "y"}]),
+        "arrow": arrow_of([{"a": "x"}, {"a": "y"}]),
         "jsonl": '{"a": "x"}\n\n{"a": "y"}\n',
         "json": '[{"a": "x"},\n {"a": "y"}]',
         "csv": "a,b\nx,1\ny,2\n",
         "tsv": "a\tb\nx\t1\ny\t2\n",
         "txt": "x" * 1200 + "\n\n" + "y\n",
-    }[name]
-    path = write(tmp_path, f"file.{name}", content)
+    }
+    path = write(tmp_path, f"file.{name}", content[name])
     assert choose_reader(find_source(path), find_encoding(find_source(path))) == name
     rows = rows_of(path)
     assert [row.number for row in rows] == [1, 2]
@@ -131,13 +150,50 @@ def test_the_encoding_of_a_file_is_found(tmp_path: Path, encoding: str, mark: by
     rows = [
         {"prompt": f"Où est la gare numéro {n} ?", "completion": f"Là-bas, à côté du café n° {n}."} for n in range(20)
     ]
-    content = {
+    content: dict[str, str | bytes] = {
+        "parquet": parquet_of([{"a": "x"}, {"a": "y"}]),
+        "arrow": arrow_of([{"a": "x"}, {"a": "y"}]),
         "jsonl": "\n".join(json.dumps(row, ensure_ascii=False) for row in rows),
         "json": json.dumps(rows, ensure_ascii=False, indent=1),
         "csv": "prompt,completion\n" + "\n".join(f'{row["prompt"]},"{row["completion"]}"' for row in rows),
     }[suffix]
     path = write(tmp_path, f"file.{suffix}", mark + content.encode(encoding))
     assert [row.value for row in rows_of(path)] == rows
+
+
+LEGACY = {
+    "sample-chinese.txt": "big5",
+    "sample-french-1.txt": "cp1252",
+    "sample-greek.txt": "cp1253",
+    "sample-greek-2.txt": "cp1253",
+    "sample-hebrew-2.txt": "cp1255",
+    "sample-korean.txt": "cp949",
+    "sample-russian.txt": "mac_cyrillic",
+}
+
+
+@needs_data
+@pytest.mark.parametrize("path", sorted(Path(DATA or "/nowhere").glob("encodings/*.txt")), ids=lambda path: path.name)
+def test_real_files_in_legacy_encodings_are_read_as_what_they_are(path: Path) -> None:
+    expected = LEGACY.get(path.name, "utf-8")
+    encoding = find_encoding(find_source(path))
+    assert encoding.name.removesuffix("-sig") == expected
+    assert encoding.guessed == (path.name in LEGACY)
+    assert bool(encoding.why) == encoding.guessed
+    text = path.read_bytes().decode("utf-8-sig" if expected == "utf-8" else expected)
+    assert " ".join(row.value for row in rows_of(path)).split() == text.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("Γειά σου, τι κάνεις σήμερα; ", "cp1253"), ("Где ближайшая станция? ", "cp1251")]
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_table_in_another_alphabet_is_read(tmp_path: Path, text: str, name: str, suffix: str) -> None:
+    rows = [{"prompt": f"{text}{n}", "completion": f"{n} {text}"} for n in range(30)]
+    content = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    if suffix == "csv":
+        content = "prompt,completion\n" + "\n".join(f'"{row["prompt"]}","{row["completion"]}"' for row in rows)
+    assert [row.value for row in rows_of(write(tmp_path, f"a.{suffix}", content.encode(name)))] == rows
 
 
 def test_one_line_in_another_encoding_is_one_wrong_row(tmp_path: Path) -> None:
@@ -249,7 +305,7 @@ def test_the_separator_of_a_table_is_found(tmp_path: Path, separator: str) -> No
         ("a.jsonl", b"", "empty"),
         ("a.csv", b"a,a\n1,2\n", "two columns"),
         ("a.csv", ",".join(f"c{n}" for n in range(100_000)).encode() + b"\n1\n", "100,000 columns"),
-        ("a.txt", "Η Ελλάδα είναι χώρα.\n".encode("cp1253") * 9, "cannot be told"),
+        ("a.txt", bytes(range(128, 256)) * 9, "cannot be told"),
     ],
     ids=lambda value: str(value)[:12],
 )

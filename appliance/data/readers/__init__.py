@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.data.encoding import Encoding
+from appliance.data.encoding import BINARY, Encoding
 from appliance.data.source import Source
 from appliance.registry import Entry, Registry
 
@@ -14,6 +14,10 @@ READERS = Registry(
         "csv": Entry("appliance.data.readers.delimited:read", "A table with a header, its separator found by itself"),
         "tsv": Entry("appliance.data.readers.delimited:read_tabs", "A table with a header, separated by tabs"),
         "txt": Entry("appliance.data.readers.plain:read", "Plain text, in pieces of whole paragraphs"),
+        "parquet": Entry("appliance.data.readers.columns:read_parquet", "A Parquet file", ("pyarrow",)),
+        "arrow": Entry(
+            "appliance.data.readers.columns:read_arrow", "An Arrow or Feather file, or a stream", ("pyarrow",)
+        ),
     },
 )
 _BY_SUFFIX = {
@@ -31,7 +35,9 @@ _HEAD = 64 * 1024
 
 
 def choose_reader(source: Source, encoding: Encoding) -> str:
-    """The reader of a file: by its suffix, and for JSON of either kind by what it holds."""
+    """The reader of a file: by what it holds, or by its suffix."""
+    if encoding == BINARY:
+        return "parquet" if source.head(4) == b"PAR1" else "arrow"
     suffix = "." + source.name.rpartition(".")[2].lower() if "." in source.name else ""
     named = _BY_SUFFIX.get(suffix)
     if named not in ("json", "jsonl", None):
