@@ -20,14 +20,25 @@ DEVICES = Registry(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Process:
+    """One process that holds memory of a GPU."""
+
+    pid: int
+    name: str | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Device:
     """One GPU, or the CPU, as read once. What cannot be read is None."""
 
     name: str
     kind: str
-    """``gpu`` or ``cpu``."""
+    """``gpu``, ``cpu``, or ``unusable``: a GPU that ``state`` says is gone."""
     backend: str
     index: int = 0
+    state: str = "ok"
+    """``ok``, ``lost`` (it fell off the bus or waits for a reset) or ``unreadable``."""
     uuid: str | None = None
     memory_total_bytes: int | None = None
     memory_free_bytes: int | None = None
@@ -41,6 +52,27 @@ class Device:
     cores: int | None = None
     bf16: bool = False
     """Whether a processor has instructions for bf16."""
+    ecc: bool | None = None
+    ecc_errors: int | None = None
+    """Uncorrected errors of memory since the driver was loaded."""
+    mig: bool | None = None
+    """Whether the GPU is cut into instances."""
+    clock_mhz: int | None = None
+    clock_max_mhz: int | None = None
+    throttle: tuple[str, ...] | None = None
+    """What slows it down now; empty where nothing does."""
+    energy_joules: float | None = None
+    """A counter since the driver was loaded."""
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    nvlinks: int | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    """The newest CUDA that the driver can run."""
+    swap_total_bytes: int | None = None
+    swap_free_bytes: int | None = None
+    processes: tuple[Process, ...] = ()
+    """Who holds memory of it, as far as that can be seen."""
 
     @property
     def torch_name(self) -> str:
@@ -62,6 +94,7 @@ class Machine:
 
     @property
     def gpus(self) -> tuple[Device, ...]:
+        """Those that can be used."""
         return tuple(device for device in self.devices if device.kind == "gpu")
 
     @property

@@ -11,7 +11,7 @@ from profiles.devices import Device
 
 def read() -> tuple[Device, ...]:
     """The one CPU device of this machine."""
-    memory, processor = psutil.virtual_memory(), _processor()
+    memory, swap, processor = psutil.virtual_memory(), _swap(), _processor()
     return (
         Device(
             name=processor.get("model name") or "CPU",
@@ -21,9 +21,20 @@ def read() -> tuple[Device, ...]:
             memory_free_bytes=int(memory.available),
             utilization=psutil.cpu_percent(interval=None) / 100,
             cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+            swap_total_bytes=swap[0],
+            swap_free_bytes=swap[1],
             bf16=bool({"avx512_bf16", "amx_bf16", "bf16"} & set(processor.get("flags", "").split())),
         ),
     )
+
+
+def _swap() -> tuple[int | None, int | None]:
+    """Total and free bytes; None in a container that hides them."""
+    try:
+        found = psutil.swap_memory()
+    except (OSError, RuntimeError):
+        return None, None
+    return int(found.total), int(found.free)
 
 
 def _processor() -> dict[str, str]:
