@@ -9,13 +9,13 @@ from typing import Any
 from appliance.data.formats import FORMATS
 from appliance.data.formats.layout import Converted, Format, Sniff
 from appliance.data.rows import Row, RowFault
+from appliance.data.unfit import refuse_unanswered, refuse_unfit
 from appliance.errors import DataRejected, UsageError, nearest
 from appliance.text import safe_text
 
 SAMPLES = 200
 """Rows that are looked at before deciding."""
 _MARGIN = 0.04
-_PREFERENCE = {"chosen", "rejected", "chosen_response", "rejected_response", "chosen_messages", "rejected_messages"}
 _RAW = "text"
 
 
@@ -51,9 +51,12 @@ def infer(
         return Layout(FORMATS.load("text"), {_RAW: _RAW}, 1.0, ("the rows are plain text",))
     if asked != "auto":
         return _as_asked(FORMATS.load(asked), (columns, objects), given)
+    if not given:
+        refuse_unfit(columns, objects, name)
     found = [(form, sniff) for form in map(FORMATS.load, FORMATS) if (sniff := _sniff(form, columns, objects, given))]
     found.sort(key=lambda pair: -pair[1].confidence)
     if not found:
+        refuse_unanswered(columns, objects, name)
         raise _no_format(columns, given, name)
     if len(found) > 1 and found[0][1].confidence - found[1][1].confidence < _MARGIN and not _same(found[0], found[1]):
         raise _two_fit(found, name)
@@ -122,13 +125,6 @@ def _no_objects(rows: Sequence[Row], name: str) -> DataRejected:
 
 
 def _no_format(columns: Sequence[str], given: Mapping[str, str], name: str) -> DataRejected:
-    if _PREFERENCE.intersection(columns):
-        return DataRejected(
-            f"{name} holds preference pairs ({', '.join(sorted(_PREFERENCE.intersection(columns)))}), and answers are"
-            " what is learnt here.",
-            hint="To learn the chosen answers, name them: --map prompt=COLUMN --map completion=COLUMN",
-            where=name,
-        )
     asked = f" with {', '.join(f'{field}={column}' for field, column in given.items())}" if given else ""
     return DataRejected(
         f"No format fits {name}{asked}. It has {_listed(columns)}.",

@@ -19,6 +19,7 @@ from appliance.data.example import Example, example_line, read_at, read_examples
 from appliance.data.infer import SAMPLES, Layout, infer
 from appliance.data.ledger import Ledger, State
 from appliance.data.lengths import Ruler, TooLong, Unlearnable, too_long
+from appliance.data.nested import flat
 from appliance.data.normalise import Checked, NothingToLearn, normalise
 from appliance.data.readers import READERS, choose_reader
 from appliance.data.rows import Reader, Row, RowFault
@@ -56,7 +57,7 @@ def look_at(source: Source, spec: DataSpec) -> tuple[Intake, Iterator[Row]]:
     encoding = find_encoding(source)
     name = choose_reader(source, encoding)
     read: Reader = READERS.load(name)
-    rows = read(source, encoding)
+    rows = flat(read(source, encoding))
     first = list(islice(rows, SAMPLES))
     layout = infer(first, asked=spec.format, given=spec.mapping, name=source.name)
     return Intake(source, encoding, name, layout), chain(first, rows)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +12,14 @@ import pytest
 from appliance.data.formats import FORMATS
 from appliance.data.formats.layout import Format
 from appliance.data.infer import infer
+from appliance.data.ingest import check
+from appliance.data.nested import flat
 from appliance.data.normalise import Checked, NothingToLearn, normalise
-from appliance.data.rows import Row, RowFault
+from appliance.data.rows import Fault, Row, RowFault
 from appliance.errors import DataRejected, UnknownName, UsageError
+from appliance.spec import DataSpec
 
+DATA = os.environ.get("LUTHIER_TEST_DATA")
 Turns = list[tuple[str, str]]
 ASKED = [("user", "Q"), ("assistant", "A")]
 
@@ -70,6 +77,14 @@ EXAMPLES: dict[str, list[tuple[dict[str, Any], Turns]]] = {
         ({"query": "Q", "response": "A", "system": "S"}, [("system", "S"), *ASKED]),
         ({"context": "C", "question": "Q", "answer": "A"}, [("user", "C\n\nQ"), ("assistant", "A")]),
         ({"system_prompt": "S", "question": "Q", "response": "A"}, [("system", "S"), *ASKED]),
+        (
+            {"context": "C", "question": "Q", "answers": {"text": ["A", "B"], "answer_start": [3, 4]}},
+            [("user", "C\n\nQ"), ("assistant", "A")],
+        ),
+    ],
+    "multiple-choice": [
+        ({"query": "Q", "choices": ["B", "A"], "gold": 1}, ASKED),
+        ({"question": "Q", "options": ["A", "B"], "answer": "a"}, ASKED),
     ],
     "classification": [({"text": "Q", "category": "A"}, ASKED), ({"sentence": "Q", "label": "A"}, ASKED)],
     "text": [({"text": "Q"}, []), ({"content": "Q", "url": "http://x"}, [])],
@@ -262,3 +277,88 @@ def test_what_certainly_nobody_wanted_is_mended_and_marked() -> None:
         ("user", "a\ufffd"),
         ("assistant", "b"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"prompt": "Q", "chosen": "A", "rejected": "B"}, "preference pairs"),
+        ({"question": "Q", "response_j": "A", "response_k": "B"}, "preference pairs"),
+        ({"messages": [{"role": "user", "content": "Q"}], "rejected_response": "B"}, "preference pairs"),
+        ({"prompt": "Q", "completion": "A", "label": True}, "judged good or bad"),
+        (
+            {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}], "label": False},
+            "judged good or bad",
+        ),
+        ({"conversations": [{"from": "human", "value": "Q"}], "kto_tag": True}, "judged good or bad"),
+        ({"prompt": "Q", "completions": ["a"], "labels": [True]}, "judged steps"),
+        ({"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [1, 1]}, "another tokenizer"),
+        ({"segments": [{"label": True, "text": "A"}]}, "segments"),
+        ({"prompt": "Q"}, "prompts without answers"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_named_and_never_learnt_in_silence(value: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataRejected, match=words) as caught:
+        infer([Row(1, 1, value)], name="a.jsonl")
+    assert "Luthier learns answers" in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_label_that_is_true_or_false_for_a_text_is_still_a_class() -> None:
+    assert infer([Row(1, 1, {"text": "Q", "label": "True"})]).format.name == "classification"
+
+
+def test_a_choice_that_is_not_there_is_one_wrong_row() -> None:
+    for gold in (2, -1, "c", "zz", None):
+        layout = infer([Row(1, 1, {"query": "Q", "choices": ["A", "B"], "gold": 0})])
+        with pytest.raises(RowFault, match="of 2"):
+            layout.convert(Row(2, 2, {"query": "Q", "choices": ["A", "B"], "gold": gold}))
+
+
+def test_rows_inside_rows_are_rows_of_their_own() -> None:
+    task = {"instruction": "Q", "instances": [{"input": "", "output": "A"}, {"input": "x", "output": "B"}]}
+    article = {
+        "title": "T",
+        "paragraphs": [
+            {"context": "C", "qas": [{"question": "Q", "id": "1", "answers": [{"text": "A", "answer_start": 0}]}]},
+            {"context": "D", "qas": [{"question": "R", "id": "2", "answers": []}]},
+        ],
+    }
+    plain = Row(2, 5, {"instruction": "P", "output": "Z"})
+    rows = list(flat([Row(1, 1, task), plain, Row(3, 6, article), Row(4, 9, fault=Fault("bad-json", "is not JSON"))]))
+    assert [row.number for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row.line for row in rows] == [1, 1, 5, 6, 6, 9]
+    assert [row.value["output"] for row in rows[:3]] == ["A", "B", "Z"]
+    assert [(row.value["context"], row.value["answers"]) for row in rows[3:5]] == [("C", ["A"]), ("D", [])]
+    assert rows[5].fault is not None
+
+
+NESTED = {
+    "alpaca_seed/seed_tasks.jsonl": ("alpaca", "instances"),
+    "self_instruct/user_oriented_instructions.jsonl": ("alpaca", "instances"),
+    "xquad/xquad.en.json": ("question-answer", "qas"),
+    "xquad/xquad.hi.json": ("question-answer", "qas"),
+    "xquad/xquad.th.json": ("question-answer", "qas"),
+}
+
+
+@pytest.mark.skipif(not DATA, reason="LUTHIER_TEST_DATA is not set")
+@pytest.mark.parametrize("name", NESTED)
+def test_real_nested_files_give_every_inner_example(name: str) -> None:
+    path = Path(DATA or "") / name
+    form, box = NESTED[name]
+    text = path.read_text(encoding="utf-8")
+    values = [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)["data"]
+    expected = _count(values, box)
+    found = check(path, DataSpec())
+    assert found["format"] == form
+    assert found["rows"]["total"] == expected
+    assert found["rows"]["invalid"] == 0
+
+
+def _count(value: Any, box: str) -> int:
+    if isinstance(value, list):
+        return sum(_count(part, box) for part in value)
+    if not isinstance(value, dict):
+        return 0
+    return len(value[box]) if box in value else sum(_count(part, box) for part in value.values())

@@ -14,6 +14,9 @@ FORMATS = Registry(
         "question-answer": Entry(
             "appliance.data.formats.question_answer:FORMAT", "question or query, answer or response, context, system"
         ),
+        "multiple-choice": Entry(
+            "appliance.data.formats.multiple_choice:FORMAT", "a question, its choices and which is right"
+        ),
         "classification": Entry("appliance.data.formats.classification:FORMAT", "text and its label"),
         "text": Entry("appliance.data.formats.text:FORMAT", "plain text to go on learning from"),
     },

@@ -24,6 +24,9 @@ def convert(row: Row, mapping: Mapping[str, str]) -> Converted:
 
 def _answer(row: Row, mapping: Mapping[str, str]) -> str:
     value = row.get(mapping["answer"])
+    if isinstance(value, dict):
+        # As SQuAD has it when it is a table: the texts of the answers, and where they begin.
+        value = value.get("text")
     if isinstance(value, list):
         texts = [part for part in value if isinstance(part, str)]
         if len(texts) != len(value):
@@ -33,6 +36,8 @@ def _answer(row: Row, mapping: Mapping[str, str]) -> str:
 
 
 def _fits(value: Any) -> bool:
+    if isinstance(value, dict):
+        return isinstance(value.get("text"), list)
     return is_text(value) or (isinstance(value, list) and bool(value) and isinstance(value[0], str))
 
 
@@ -46,5 +51,5 @@ FORMAT = Format(
     ),
     convert,
     weight=0.95,
-    forbids=("chosen", "rejected"),
+    forbids=("chosen", "rejected", "choices", "options"),
 )
