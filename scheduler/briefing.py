@@ -12,7 +12,7 @@ from appliance.jobdir import Job
 from appliance.settings import Settings
 from appliance.states import JobState
 from scheduler import outcomes, pipelines
-from scheduler.deployments import Endpoint
+from scheduler.endpoint import Endpoint
 from scheduler.placement import REPORT, SERVE
 from scheduler.store import jobs, things
 from scheduler.store.tables import JobRow

@@ -57,7 +57,10 @@ class Clock:
             logger.warning("The devices could not be read in time.")
 
     async def _give_up_loading(self) -> None:
-        self.house.dispatch.give_up_loading()
+        """A report may wait for a model that the server never speaks of."""
+        with self.house.database.write() as session:
+            self.house.dispatch.endpoint.give_up_loading(session)
+            self.house.dispatch.release(session)
 
     async def _sweep(self) -> None:
         sweep(self.house.paths, set(self.house.dispatch.supervisor.watched()))

@@ -28,8 +28,8 @@ from scheduler import logs
 from scheduler.api.app import create_app
 from scheduler.api.peer import PeerProtocol, bind
 from scheduler.clock import Clock
-from scheduler.deployments import Endpoint
 from scheduler.dispatch import Dispatch
+from scheduler.endpoint import Endpoint
 from scheduler.events import Feed
 from scheduler.house import House
 from scheduler.placement import Capacity
@@ -109,7 +109,7 @@ def build(paths: Paths, settings: Settings, worker_command: Sequence[str] | None
     supervisor = Supervisor(paths.jobs, worker_command)
     devices = read_devices()
     capacity = Capacity(usable(devices), settings.daemon.light_jobs)
-    dispatch = Dispatch(database, supervisor, settings, capacity, Endpoint())
+    dispatch = Dispatch(database, supervisor, settings, capacity, Endpoint(supervisor))
     leaving = asyncio.Event()
     house = House(paths, settings, database, dispatch, Feed(), devices, leaving.set, os.getpid())
     reconcile(database, dispatch, paths)

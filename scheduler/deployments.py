@@ -19,7 +19,6 @@ from appliance import durable
 from appliance.errors import Conflict, NotFound
 from appliance.events import EventType
 from appliance.jobdir import JobDir
-from appliance.states import TERMINAL, JobState
 from scheduler import ids, queue
 from scheduler.placement import SERVE
 from scheduler.store import jobs, lookup, things
@@ -196,37 +195,6 @@ def _served(row: DeploymentRow) -> dict[str, Any]:
         "tokenizer": row.tokenizer,
         "created": int(datetime.fromisoformat(row.created_at).timestamp()),
     }
-
-
-@dataclass
-class Endpoint:
-    """What the present server process says of itself; read again from its events after a restart."""
-
-    job: str | None = None
-    url: str | None = None
-
-    def heard(self, job: str, event: Mapping[str, Any]) -> None:
-        if event["type"] == EventType.READY:
-            self.job, self.url = job, str(event.get("url")).rstrip("/")
-
-    def ended(self, job: str) -> None:
-        if self.job == job:
-            self.job, self.url = None, None
-
-    @property
-    def base_url(self) -> str | None:
-        """What an OpenAI client is given."""
-        if self.url is None or self.url.endswith("/v1"):
-            return self.url
-        return f"{self.url}/v1"
-
-    def state(self, rows: list[DeploymentRow], server: JobRow | None) -> str:
-        """starting, loading, ready or failed."""
-        if server is None or JobState(server.state) in TERMINAL:
-            return "failed"
-        if self.url is None:
-            return "starting"
-        return "loading" if any(row.state == Loading.LOADING for row in rows) else "ready"
 
 
 def require_endpoint(rows: list[DeploymentRow]) -> None:

@@ -20,20 +20,18 @@ from appliance.states import ACTIVE, JobState
 from appliance.text import now_iso
 from scheduler import deployments, outcomes, queue
 from scheduler.briefing import Briefing
-from scheduler.deployments import Endpoint
+from scheduler.endpoint import Endpoint, lived_long
 from scheduler.follow import Follower, Tail
-from scheduler.placement import REPORT, SERVE, Candidate, Capacity, Placement, Running, place
+from scheduler.placement import SERVE, Candidate, Capacity, Placement, Running, place
 from scheduler.settle import Ended, Verdict, judge
-from scheduler.store import jobs, things
+from scheduler.store import jobs
 from scheduler.store.database import Database
 from scheduler.store.jobs import Brief
-from scheduler.store.tables import JobRow, Loading
+from scheduler.store.tables import JobRow
 from scheduler.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 _SLOWEST_RETRY = 30.0
-LONGEST_LOADING = 900.0
-"""Seconds after which a model that the server has not spoken of is not waited for any more."""
 
 
 @dataclass
@@ -52,7 +50,6 @@ class Dispatch:
     """Whether something changed since the queue was last looked at."""
     _not_before: dict[str, float] = field(default_factory=dict)
     _look_again: float = math.inf
-    _loading_since: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.follower = Follower(self._heard)
@@ -111,9 +108,9 @@ class Dispatch:
             elif verdict.state in (JobState.FAILED, JobState.CANCELLED):
                 queue.drop_dependents(session, row.id)
             if row.kind == SERVE:
-                self._server_ended(session, row.id)
+                self.endpoint.server_ended(session, row.id)
             self.release(session)
-            self._tell_server(session)
+            self.endpoint.tell_server(session)
 
     def adopt(self, row: JobRow) -> bool:
         """Go on watching an attempt that an earlier daemon started."""
@@ -129,33 +126,12 @@ class Dispatch:
 
     def changed_deployments(self, session: Session) -> None:
         """Bring the server up to date after deployments were changed by hand."""
-        self._tell_server(session)
+        self.endpoint.tell_server(session)
         self.release(session)
 
     def release(self, session: Session) -> None:
         """Queue the blocked jobs that wait for nothing any more."""
-        queue.release_ready(session, lambda job: self._held(session, job))
-
-    def give_up_loading(self) -> None:
-        """Call a deployment failed that the server has said nothing of for too long: a report may wait for it."""
-        with self.database.write() as session:
-            waited = {row.id for row in things.deployments(session) if row.state == Loading.LOADING}
-            now = time.monotonic()
-            self._loading_since = {id_: self._loading_since.get(id_, now) for id_ in waited}
-            late = {id_ for id_, since in self._loading_since.items() if now - since > LONGEST_LOADING}
-            if late:
-                deployments.give_up(session, late, f"It was not loaded within {LONGEST_LOADING:.0f} s.")
-                self.release(session)
-
-    def _held(self, session: Session, job: Brief) -> bool:
-        """A report waits until the endpoint has answered whether the model is served."""
-        if job.kind != REPORT or job.pipeline is None:
-            return False
-        model = things.model_of_pipeline(session, job.pipeline)
-        deployment = things.deployment_of(session, model.id) if model else None
-        if deployment is None or deployment.state == Loading.FAILED:
-            return False
-        return deployment.state == Loading.LOADING or self.endpoint.base_url is None
+        queue.release_ready(session, lambda job: self.endpoint.holds(session, job))
 
     def _candidate(self, session: Session, job: Brief) -> Candidate:
         wanted = job.device
@@ -201,7 +177,7 @@ class Dispatch:
         folder = self.supervisor.folder(row.id)
         progressed = outcomes.newest_checkpoint(folder) > row.checkpoint
         if row.kind == SERVE:
-            progressed = self._lived_long(folder.read_exit(attempt))
+            progressed = lived_long(folder.read_exit(attempt))
         ended = Ended(
             kind=row.kind,
             result=folder.read_result(attempt),
@@ -212,11 +188,6 @@ class Dispatch:
             progressed=progressed,
         )
         return judge(ended)
-
-    @staticmethod
-    def _lived_long(exit_record: Mapping[str, Any] | None) -> bool:
-        """A server that served for a while and then died is not one that cannot start."""
-        return exit_record is None or float(exit_record.get("seconds") or 0) > 60
 
     def _record(self, session: Session, row: JobRow, attempt: int, verdict: Verdict, tail: Tail) -> None:
         folder = self.supervisor.folder(row.id)
@@ -235,29 +206,13 @@ class Dispatch:
         values |= {"result": verdict.result, "error": verdict.error, "pause_requested": False}
         queue.move(session, row.id, verdict.state, **values)
 
-    def _server_ended(self, session: Session, id_: str) -> None:
-        row = jobs.get(session, id_)
-        if row.state == JobState.FAILED:
-            deployments.server_failed(session, str((row.error or {}).get("message") or "The server failed."))
-        elif row.state == JobState.QUEUED:
-            deployments.server_began(session)
-        else:
-            deployments.ensure_server(session)
-
-    def _tell_server(self, session: Session) -> None:
-        """Write ``models.json`` of the running server and of one that is about to start."""
-        for server in deployments.servers(session):
-            folder = self.supervisor.folder(server.id)
-            if folder.job_file.exists():
-                deployments.write_models(session, folder)
-
     def _heard(self, job: str, event: Mapping[str, Any]) -> None:
         """Take in what a worker says; the server's words move deployments."""
         self.endpoint.heard(job, event)
         if event["type"] in ("loaded", "ready"):
             with self.database.write() as session:
                 if jobs.get(session, job).kind == SERVE and deployments.heard(session, event):
-                    self._tell_server(session)
+                    self.endpoint.tell_server(session)
                 self.release(session)
         if self.heard is not None:
             self.heard(job, event)

@@ -10,7 +10,8 @@ from sqlmodel import Session
 from appliance.jobdir import JobDir
 from appliance.text import now_iso
 from scheduler import deployments, ids
-from scheduler.deployments import Endpoint, Wish, servable
+from scheduler.deployments import Wish, servable
+from scheduler.endpoint import Endpoint
 from scheduler.follow import Tail
 from scheduler.store import things
 from scheduler.store.tables import DatasetRow, JobRow, Loading, ModelRow, Stage

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from appliance.states import ACTIVE, JobState
 from scheduler import pipelines
-from scheduler.deployments import Endpoint
+from scheduler.endpoint import Endpoint
 from scheduler.follow import Follower
 from scheduler.placement import SERVE
 from scheduler.store import jobs, things

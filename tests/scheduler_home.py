@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from appliance.client import Client
-from appliance.errors import DaemonUnreachable
 from appliance.jobdir import JobDir, is_leased
 from appliance.launch import child_environment
 from appliance.paths import Paths, find_paths
@@ -69,8 +70,6 @@ class Home:
 
     def pids(self, id_: str, attempt: int = 1) -> dict[str, Any]:
         """Who runs an attempt."""
-        import json
-
         path = JobDir(self.paths.jobs / id_).attempt(attempt) / "pids.json"
         until(path.exists, f"{path} to be written")
         found: dict[str, Any] = json.loads(path.read_text())
@@ -124,11 +123,14 @@ class Home:
             time.sleep(0.01)
 
     def _answers(self) -> bool:
-        try:
-            with self.client() as client:
-                client.status()
-        except DaemonUnreachable:
-            return False
+        """Whether a daemon listens; a socket that a killed one left behind is only a file."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.paths.socket))
+            except OSError:
+                return False
+        with self.client() as client:
+            client.status()
         return True
 
 

@@ -62,6 +62,7 @@ async def create(house: Parts, asked: NewJob, response: Response, key: Key = Non
 @router.get("")
 async def listed(
     house: Parts,
+    *,
     state: str | None = None,
     kind: str | None = None,
     pipeline: str | None = None,
