@@ -78,16 +78,19 @@ def cases() -> Iterator[Case]:
         yield Case(
             family="llama", adapter=adapter, precision=precision, checkpointing=checkpointing, rows=rows, length=length
         )
-    for changes in (
-        (("num_hidden_layers", 12),),
-        (("vocab_size", 32_000),),
-        (("intermediate_size", 1408), ("hidden_size", 512), ("head_dim", 64)),
-        (("num_key_value_heads", 8),),
-        (("vocab_size", 512),),
+    small = (("vocab_size", 512),)
+    for family, changes in (
+        ("llama", (("num_hidden_layers", 12),)),
+        ("llama", (("vocab_size", 32_000),)),
+        ("llama", (("intermediate_size", 1408), ("hidden_size", 512), ("head_dim", 64))),
+        ("llama", (("num_key_value_heads", 8),)),
+        ("llama", small),
+        ("phi3", (*small, ("num_key_value_heads", 8))),
+        ("gemma2", small),
     ):
         for adapter, checkpointing in itertools.product(("lora", "full"), both):
             yield Case(
-                family="llama",
+                family=family,
                 changes=changes,
                 adapter=adapter,
                 precision="bf16" if adapter == "lora" else "fp32",
@@ -95,6 +98,10 @@ def cases() -> Iterator[Case]:
                 rows=2,
                 length=256,
             )
+    for adapter, precision in (("lora", "fp32"), ("full", "bf16")):
+        yield Case(
+            family="llama", changes=small, adapter=adapter, precision=precision, checkpointing=True, rows=2, length=256
+        )
     for family, (adapter, precision), checkpointing in itertools.product(
         FAMILIES, (("lora", "bf16"), ("full", "fp32")), both
     ):

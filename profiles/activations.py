@@ -81,20 +81,36 @@ def peak(model: ModelProfile, shape: Shape) -> Peak:
     linear = model.parameters - model.embedding_parameters
     # The last norm keeps its input; a trained head keeps its own input and the norm's product too.
     last = tokens * model.hidden * (8 + 2 * shape.width if shape.full else 4)
-    backward = tokens * shape.width * (3 * model.intermediate + 2 * model.hidden)
-    backward += 4 * model.intermediate * model.hidden if shape.full else 0
     casts = 2 * (linear + model.vocab * model.hidden) if shape.mixed else 0
     if not shape.full and shape.width == 2:
         casts = 2 * model.lora_width * shape.rank
+    backward = _backward_bytes(model, family, shape)
     if shape.checkpointing:
-        kept = tokens * model.hidden * shape.residual * model.layers + last
-        # One layer at a time is computed again, with its own casts.
-        backward += layer + casts // model.layers
+        kept = tokens * model.hidden * shape.residual * model.layers
+        # One layer at a time is computed again, with its own casts; what it starts from is kept already.
+        backward += layer + casts // model.layers - (4 * tokens * model.hidden if shape.residual == 4 else 0)
         casts = 0
     else:
         # Below the first trained matrix nothing is kept, so not the input of the first norm either.
-        kept = layer * model.layers + last - (0 if shape.full else 4 * tokens * model.hidden)
-    return Peak(activations=kept, casts=casts, logits=_logit_bytes(model, shape), backward=backward)
+        kept = layer * model.layers - (0 if shape.full else 4 * tokens * model.hidden)
+    return Peak(activations=kept, casts=casts, logits=last + _logit_bytes(model, family, shape), backward=backward)
+
+
+def _backward_bytes(model: ModelProfile, family: Family, shape: Shape) -> int:
+    """What comes beside the kept values where a layer's backward pass begins, in its MLP, or in eager attention.
+
+    Gradients of the product and of its two factors, of which the product's own place is free by then; or of the
+    product and one matrix; and the gradient of the residual on both sides.
+    """
+    tokens, inner = shape.tokens, shape.width * model.intermediate
+    matrix = (6 if shape.mixed else 4) * model.intermediate * model.hidden if shape.full else 0
+    factors = 2 if family.mlp == "gated" else 3
+    mlp = max(factors * tokens * inner, tokens * inner + matrix)
+    table = 0
+    if _table_bytes(family, shape):  # its gradients; by then the MLP's own values are gone
+        each = shape.width + 4 if family.attention == "eager" else 8
+        table = tokens * (each * model.heads * shape.sequence_length - 4 * inner)
+    return max(mlp, table) + 2 * tokens * shape.residual * model.hidden
 
 
 def _layer_bytes(model: ModelProfile, family: Family, shape: Shape) -> int:
@@ -129,15 +145,28 @@ def _attention_bytes(model: ModelProfile, family: Family, shape: Shape) -> int:
     """Query, key, value and result; the logarithm of each head's sum, or the whole table of scores."""
     width = shape.width
     queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    if family.attention == "sdpa":
-        return width * 2 * (queries + keys) + 4 * model.heads
-    # Eager: keys and values repeated for every head, the capped scores, their softmax in fp32, and it again in bf16.
-    scores = width + 4 + (width if width < 4 else 0)
-    return width * 4 * queries + model.heads * shape.sequence_length * scores
+    table = model.heads * shape.sequence_length * _table_bytes(family, shape)
+    if family.attention == "eager":  # keys and values are repeated for every head
+        return width * 4 * queries + table
+    # Phi's rotation leaves the one product of query, key and value whole, and one more of queries (measured).
+    split = width * (2 * queries + keys) if family.fused and not family.learned_positions else 0
+    scaled = 4 * (queries + keys) if table else 0
+    return width * 2 * (queries + keys) + 4 * model.heads + split + table + scaled
 
 
-def _logit_bytes(model: ModelProfile, shape: Shape) -> int:
+def _table_bytes(family: Family, shape: Shape) -> int:
+    """Bytes kept for each score of the attention where the table of all scores is made; 0 where it is fused.
+
+    Eager: the capped scores, their softmax in fp32, and it again in bf16. With dropout torch has no fused attention
+    on a CPU: the softmax, the mask and their product, all in fp32.
+    """
+    if family.attention == "eager":
+        return shape.width + 4 + (shape.width if shape.width < 4 else 0)
+    return 12 if family.dropout and shape.on_cpu else 0
+
+
+def _logit_bytes(model: ModelProfile, family: Family, shape: Shape) -> int:
     """Logarithms kept, the gradient of the chosen ones, and the result: three fp32 tables of T × V; beside them the
-    cast of the output matrix where it is not kept."""
+    cast of the output matrix where it is not kept, and what a cap on the logits keeps."""
     cast = 2 * model.vocab * model.hidden if shape.mixed and shape.checkpointing else 0
-    return 12 * shape.tokens * model.vocab + cast
+    return (12 + (shape.width if family.capped else 0)) * shape.tokens * model.vocab + cast

@@ -33,6 +33,10 @@ class Family:
     mlp: str = "gated"
     attention: str = "sdpa"
     learned_positions: bool = False
+    capped: bool = False
+    """Whether the logits pass a soft cap."""
+    dropout: bool = False
+    """Whether its published configurations drop attention weights while training."""
     tied: bool = False
     """What a configuration means that does not say whether the output matrix is the embedding."""
     experts_lora: bool = False
