@@ -31,6 +31,7 @@ class Clock:
 
     def start(self) -> None:
         self.every(1, self._look_again)
+        self.every(2, self._leave_if_homeless)
         self.every(5, self._read_devices)
         self.every(30, self._give_up_loading)
         self.every(3600, self._sweep)
@@ -48,6 +49,15 @@ class Clock:
     async def _look_again(self) -> None:
         """The safety net: a look at the queue even if nothing seemed to change."""
         self.house.dispatch.dirty = True
+
+    async def _leave_if_homeless(self) -> None:
+        """A daemon whose home was deleted under it can keep nothing; it must not go on invisibly."""
+        if not self.house.database.still_there():
+            logger.error(
+                "The home of this daemon is gone; it ends with its jobs.", extra={"home": self.house.paths.state}
+            )
+            self.house.dispatch.supervisor.abandon()
+            self.house.leave()
 
     async def _read_devices(self) -> None:
         """A driver that hangs must not hang the daemon: the reading waits in a thread, and is given up."""

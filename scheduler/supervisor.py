@@ -39,6 +39,10 @@ class Watch:
     """Monotonic time of the first request to stop."""
     insisted: bool = False
 
+    def reaped(self) -> bool:
+        """Whether no shim of ours is left; one can outlive its lease file when somebody deletes that."""
+        return self.process is None or self.process.poll() is not None
+
 
 @dataclass
 class Supervisor:
@@ -95,10 +99,8 @@ class Supervisor:
         """The attempts that are over; no process of theirs is left. They are told of until they are forgotten."""
         over = []
         for job, watch in self._watched.items():
-            if is_leased(watch.folder.lease(watch.attempt)):
+            if is_leased(watch.folder.lease(watch.attempt)) or not watch.reaped():
                 continue
-            if watch.process is not None:
-                watch.process.wait()
             self.clean(job, watch.attempt)
             over.append((job, watch.attempt))
         return over
@@ -120,6 +122,12 @@ class Supervisor:
         if watch is not None:
             watch.unwanted = True
             self._press(watch)
+
+    def abandon(self) -> None:
+        """Ask every shim of ours to stop without a look at its folder, because the folders are gone."""
+        for watch in self._watched.values():
+            if watch.process is not None and watch.process.poll() is None:
+                watch.process.terminate()
 
     def press(self) -> None:
         """Ask those that could not be asked before, and kill those that were asked and did not stop in time."""

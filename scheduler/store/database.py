@@ -49,7 +49,7 @@ class Database:
         lock = take_lease(paths.daemon_lock)
         if lock is None:
             raise AnotherDaemon(f"Another daemon of {paths.state} is running.", hint="`luthier status` asks it.")
-        self._lock = lock
+        self._lock, self._lock_file = lock, paths.daemon_lock
         self.closed = False
         self.listener: Changed = _nobody
         try:
@@ -85,6 +85,13 @@ class Database:
             changed = list(session.info["changed"])
         for noun, id_ in changed:
             self.listener(noun, id_)
+
+    def still_there(self) -> bool:
+        """Whether the lock file is the one that was locked: a home that was deleted or moved away is not ours."""
+        try:
+            return os.path.samestat(os.fstat(self._lock), self._lock_file.stat())
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """Fold the log into the database and let the next opener in."""

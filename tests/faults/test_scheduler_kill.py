@@ -295,3 +295,12 @@ def test_a_cancel_cannot_be_raced_into_a_second_run(house: Home) -> None:
             assert ended["state"] in ("cancelled", "succeeded")
             assert ended["attempts"] <= 1
     house.check()
+
+
+def test_a_daemon_whose_home_was_taken_away_ends_with_its_jobs(house: Home) -> None:
+    id_ = house.train(steps=4000)
+    house.running(id_)
+    pids = house.pids(id_)
+    house.folder.rename(house.folder.with_name("moved"))
+    house.daemons[-1].wait(30)
+    until(lambda: not any(alive(pid) for pid in [pids["shim"], *pids["workers"]]), "its worker to end")
