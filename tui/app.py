@@ -85,12 +85,7 @@ class LuthierApp(App[str]):
     def chat_with(self, model: str) -> None:
         """Go to the chat and talk to this model."""
         self.switch_mode("chat")
-        self.call_later(self._choose, model)
-
-    def _choose(self, model: str) -> None:
-        choose = getattr(self.screen, "choose", None)
-        if choose is not None:
-            choose(model)
+        self.call_later(lambda: self.screen.choose(model) if hasattr(self.screen, "choose") else None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Our keys are letters: they are none while someone writes, or while something lies over the room."""

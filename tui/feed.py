@@ -8,60 +8,24 @@ asked. What they find is posted to the screens that listen, as the messages of `
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from textual.message import Message
 
-from appliance.errors import DaemonUnreachable, LuthierError, NotFound
+from appliance.errors import DaemonUnreachable, LuthierError
 from appliance.text import safe_text
-from tui.messages import Done, HistoryRead, JobEvent, JobHistory, Refused, WorldChanged
-from tui.world import (
-    RECENT,
-    Link,
-    LinkState,
-    Live,
-    Thing,
-    World,
-    by_id,
-    items,
-    number,
-    safe_json,
-    section,
-    thinned,
-)
+from tui.messages import Done, HistoryRead, JobEvent, Refused, WorldChanged
+from tui.reading import Daemon, endpoint, history_of, things, whole_world
+from tui.world import Link, LinkState, Thing, World, safe_json
 
 # Seconds between tries to reach the daemon; the last is kept.
 BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 DEVICE_SECONDS = 2.0
 _BETWEEN_STREAMS = 0.2
-# A job's past is read in pages of a thousand events; a screen shows no more than the last thousand.
-_MOST_PAGES = 200
-_KEPT_EVENTS = 1000
 _TABLES = {"job": "jobs", "dataset": "datasets", "model": "models", "deployment": "deployments"}
-
-
-class Daemon(Protocol):
-    """What the feed needs of ``appliance.client.Client``; several threads use it at once."""
-
-    cursor: int
-
-    def status(self) -> dict[str, Any]: ...
-    def jobs(self, *, limit: int | None = None) -> Any: ...
-    def datasets(self) -> Any: ...
-    def models(self) -> Any: ...
-    def deployments(self) -> Any: ...
-    def endpoint(self) -> dict[str, Any]: ...
-    def devices(self) -> Any: ...
-    def act(self, id: str, verb: str, /) -> Any: ...
-    def events(self, id: str, after: int = 0, /) -> Any: ...
-    def metrics(self, id: str, points: int = 200, /) -> dict[str, Any]: ...
-    def log(self, id: str, /) -> Any: ...
-    def deploy(self, model: str, /) -> Any: ...
-    def undeploy(self, id: str, /) -> Any: ...
-    def stream(self, after: int = 0, /) -> Iterator[tuple[str, Mapping[str, Any]]]: ...
-    def close(self) -> None: ...
 
 
 class Listener(Protocol):
@@ -130,25 +94,9 @@ class Feed:
         """The metrics, events and log of a job, as a ``HistoryRead``."""
 
         def read() -> Message:
-            metrics = safe_json(_or_nothing(lambda: self._client.metrics(job, points), {}))
-            events = _or_nothing(lambda: self._events_of(job), [])
-            log = _or_nothing(lambda: self._client.log(job), {})
-            lines = log.get("lines", []) if isinstance(log, Mapping) else log
-            return HistoryRead(job, JobHistory(metrics, events, safe_json(list(lines))))
+            return HistoryRead(job, history_of(self._client, job, points))
 
         self._ask(asker, "read the job", read)
-
-    def _events_of(self, job: str) -> list[Thing]:
-        """A job's events, page by page; only the newest are kept."""
-        kept: list[Thing] = []
-        after = 0
-        for _ in range(_MOST_PAGES):
-            page = safe_json(_listed(self._client.events(job, after)))
-            newest = max((int(number(event.get("seq")) or 0) for event in page), default=0)
-            if newest <= after:
-                break
-            kept, after = [*kept, *page][-_KEPT_EVENTS:], newest
-        return kept
 
     def act(self, asker: Listener, job: str, verb: str, sentence: str) -> None:
         """Cancel, pause, resume or rerun a job; answered by a ``Done`` with ``sentence``."""
@@ -234,70 +182,27 @@ class Feed:
         return None
 
     def _take(self, name: str, raw: Mapping[str, Any]) -> None:
+        """Take in one event of the stream."""
         if name == "reset":
             self._read_everything()
             return
         data = safe_json(raw)
         if name == "progress":
-            self._progress(str(data.get("job")), data.get("event") or {})
+            job, event = str(data.get("job")), data.get("event") or {}
+            self._change(lambda world: world.told(job, event), JobEvent(job, event))
         elif name in _TABLES:
-            self._become(self._world.changed(_TABLES[name], data))
+            self._change(lambda world: world.changed(_TABLES[name], data))
             if name == "deployment":
-                self._become(replace(self._world, endpoint=self._endpoint()))
+                served = endpoint(self._client)
+                self._change(lambda world: replace(world, endpoint=served))
         elif name == "status":
-            self._become(replace(self._world, status=data))
-
-    def _progress(self, job: str, event: Thing) -> None:
-        with self._lock:
-            self._world = self._world.told(job, event)
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener.post_message(JobEvent(job, event))
-            listener.post_message(WorldChanged(self._world))
+            self._change(lambda world: replace(world, status=data))
 
     def _read_everything(self) -> None:
         """Read the whole world and be live."""
-        client = self._client
-        fresh = {
-            "status": safe_json(client.status()),
-            "jobs": by_id(safe_json(_listed(client.jobs(limit=200)))),
-            "datasets": by_id(safe_json(_listed(client.datasets()))),
-            "models": by_id(safe_json(_listed(client.models()))),
-            "deployments": by_id(safe_json(_listed(client.deployments()))),
-            "endpoint": self._endpoint(),
-        }
-        devices = safe_json(_listed(client.devices()))
-        live = {id_: self._live_so_far(id_, job) for id_, job in fresh["jobs"].items() if job.get("state") == "running"}
-        world = replace(self._world, **fresh, live={**self._world.live, **live}, devices=tuple(devices))
-        self._become(replace(world, link=Link(LinkState.LIVE, "live"), read=True))
-
-    def _live_so_far(self, id_: str, job: Thing) -> Live:
-        """What a job that was running before the dashboard opened has said."""
-        metrics = _or_nothing(lambda: self._client.metrics(id_, RECENT), {}) if job.get("kind") == "train" else {}
-        pairs = zip(metrics.get("step") or (), metrics.get("loss") or (), strict=False)
-        losses = [
-            (float(step), float(loss)) for step, loss in pairs if number(step) is not None and number(loss) is not None
-        ]
-        live = self._world.live_of(id_)
-        if not losses:
-            return live
-        progress = section(job, "progress")
-        return replace(
-            live,
-            step=int(number(progress.get("step")) or live.step),
-            steps=int(number(progress.get("steps")) or live.steps),
-            loss=losses[-1][1],
-            learning_rate=_last(metrics, "learning_rate"),
-            tokens_per_second=_last(metrics, "tokens_per_second"),
-            eta_seconds=number(progress.get("eta_seconds")),
-            losses=thinned(tuple(losses)),
-        )
-
-    def _endpoint(self) -> Thing | None:
-        try:
-            return dict(safe_json(self._client.endpoint()))
-        except NotFound:
-            return None
+        fresh = whole_world(self._client, self._world)
+        live = Link(LinkState.LIVE, "live")
+        self._change(lambda world: replace(fresh, busy=world.busy, link=live))
 
     def _watch_devices(self) -> None:
         """Read the devices while the daemon answers; what goes wrong here is the other thread's to tell."""
@@ -305,43 +210,30 @@ class Feed:
             if self._world.link.state is not LinkState.LIVE:
                 continue
             try:
-                devices = safe_json(_listed(self._client.devices()))
-                endpoint = self._endpoint()
+                devices, served = things(self._client.devices()), endpoint(self._client)
             except Exception:  # noqa: BLE001, S112  a missed sample is nothing; a lost daemon is told by the stream
                 continue
-            self._become(replace(self._world.sampled(devices), endpoint=endpoint))
-
-    def _become(self, world: World) -> None:
-        with self._lock:
-            self._world = world
-        self._tell(WorldChanged(world))
+            self._change(partial(_sampled, devices, served))
 
     def _link(self, link: Link) -> None:
-        self._become(replace(self._world, link=link))
+        self._change(lambda world: replace(world, link=link))
 
-    def _tell(self, message: Message) -> None:
+    def _change(self, change: Callable[[World], World], *messages: Message) -> None:
+        """Put another world in place of this one and tell it, after ``messages``.
+
+        Two threads change the world: what each changes is worked out while the other waits, or one would undo
+        what the other has just learnt.
+        """
         with self._lock:
+            world = self._world = change(self._world)
             listeners = list(self._listeners)
-        for listener in listeners:
-            listener.post_message(message)
+            for listener in listeners:
+                for message in (*messages, WorldChanged(world)):
+                    listener.post_message(message)
 
 
-def _listed(answer: Any) -> list[Thing]:
-    """The things of an answer, whether it came bare or under ``items``."""
-    return [dict(item) for item in answer] if isinstance(answer, list | tuple) else items(answer, "items")
-
-
-def _last(metrics: Thing, name: str) -> float | None:
-    values = metrics.get(name)
-    return number(values[-1]) if isinstance(values, list) and values else None
-
-
-def _or_nothing(call: Callable[[], Any], nothing: Any) -> Any:
-    """A job that has not started has no metrics, events or log yet."""
-    try:
-        return call()
-    except NotFound:
-        return nothing
+def _sampled(devices: list[Thing], served: Thing | None, world: World) -> World:
+    return replace(world.sampled(devices), endpoint=served)
 
 
 def _lost(error: LuthierError) -> Link:

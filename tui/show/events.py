@@ -31,7 +31,8 @@ def _words(event: Thing) -> Said:
 
 
 def _evaluated(event: Thing) -> Said:
-    best = "  the best so far" if event.get("best") is True else ""
+    # `best` is the best loss so far, or whether this one is it.
+    best = "  the best so far" if event.get("best") in (True, event.get("loss")) else ""
     return "◆", "$warning", f"validation loss {_real(event.get('loss'))} at step {_whole(event, 'step')}{best}"
 
 
