@@ -18,8 +18,9 @@ from appliance import spec as specs
 from appliance.errors import DataRejected, LuthierError, UsageError, error_from_dict
 from profiles.devices import read_devices, read_machine
 from profiles.devices.described import describe_machine
+from profiles.fitting import Question
 from profiles.model import find_model
-from profiles.planner import Question, make_plan
+from profiles.planner import make_plan
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from appliance import spec as specs
 from appliance.errors import CorruptFolder
 from profiles.devices import read_machine
+from profiles.fitting import Question
 from profiles.model import read_model
-from profiles.planner import Question, make_plan
+from profiles.planner import make_plan
 
 if TYPE_CHECKING:
     from appliance.work import Work

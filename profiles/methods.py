@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from appliance.errors import unknown_name
+from appliance.errors import UnknownName, unknown_name
 from profiles.catalogue import HERE
 
 
@@ -30,8 +30,22 @@ def known_methods() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (HERE / "methods").glob("*.toml")))
 
 
+# Methods that people know and this trainer lacks: why, and what is nearest.
+_LACKING = {
+    "qlora": "a base model in 4 bits (nf4) is not among what it trains; lora in bf16 is the nearest",
+    "adalora": "it does not move ranks between layers while it trains; lora is the nearest",
+    "dora": "it does not train magnitudes beside directions; lora is the nearest",
+    "ia3": "it trains matrices, not scales; lora is the nearest",
+}
+
+
 def check_method(name: str) -> None:
-    """Raise ``UnknownName``, with the nearest, unless ``name`` is ``auto`` or a method."""
+    """Raise ``UnknownName``, with the nearest or the reason, unless ``name`` is ``auto`` or a method."""
+    if name in _LACKING and name not in known_methods():
+        raise UnknownName(
+            f"The trainer has no method '{name}': {_LACKING[name]}.",
+            hint=f"Use one of {', '.join(known_methods())}, or auto.",
+        )
     if name != "auto" and name not in known_methods():
         raise unknown_name("method", name, ("auto", *known_methods()))
 

@@ -8,7 +8,7 @@ import pytest
 
 from profiles.devices import Machine, read_devices
 from profiles.devices.fake import read
-from profiles.planner import Question
+from profiles.fitting import Question
 
 
 def test_a_simulated_gpu_looks_alive_and_is_the_same_at_the_same_moment() -> None:

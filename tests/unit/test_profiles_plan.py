@@ -16,9 +16,10 @@ from profiles.activations import Shape
 from profiles.catalogue import find_gpu
 from profiles.devices import Machine, read_devices, read_machine
 from profiles.devices.described import describe_machine
+from profiles.fitting import Question
 from profiles.methods import known_methods, load_method
 from profiles.model import ModelProfile, catalogue_model
-from profiles.planner import Question, make_plan
+from profiles.planner import make_plan
 
 LLAMA_8B = catalogue_model("llama-3.1-8b")
 DATASET = {"rows": {"kept": 900}, "tokens": {"longest": 600, "mean": 200}}
