@@ -13,7 +13,7 @@ from profiles import memory, throughput
 from profiles.activations import Shape
 from profiles.devices import Device, Machine
 from profiles.methods import Method, known_methods, load_method
-from profiles.model import ModelProfile
+from profiles.model import ModelProfile, catalogue_model, catalogue_names
 
 # Share of the free memory a plan may use; the parts have a margin of their own.
 _USABLE = 0.95
@@ -206,9 +206,10 @@ def _does_not_fit(task: Task, room: int) -> DoesNotFit:
         if size <= room and not any(_within(fix["set"], values) for fix in fixes):
             fixes.append({"label": f"{label} ({bytes_text(size)})", "set": values})
     place, shortfall = task.question.device.name, bytes_text(need - room)
+    ways = ", or with ".join(fix["label"] for fix in fixes[:3])
     return DoesNotFit(
         f"This job needs {bytes_text(need)} and {place} may give {bytes_text(room)}: {shortfall} short.",
-        hint=f"It would fit with {fixes[0]['label']}." if fixes else "Use a smaller base model or a larger device.",
+        hint=f"It would fit with {ways}." if fixes else _smaller(task, frugal, room),
         fixes=fixes,
     )
 
@@ -231,6 +232,18 @@ def _changes(task: Task, frugal: Shape) -> Iterator[tuple[str, dict[str, Any], S
         if frugal.adapter == "full":
             both = replace(lora, sequence_length=length, micro_batch=1)
             yield f"method lora and sequence_length {length}", method | short, both
+
+
+def _smaller(task: Task, frugal: Shape, room: int) -> str:
+    """The largest shape of the catalogue that would fit instead, of the same family if there is one."""
+    model = task.question.model
+    shapes = [catalogue_model(name) for name in catalogue_names()]
+    fitting = [other for other in shapes if other.tested and memory.peak_bytes(other, frugal) <= room]
+    smaller = [other for other in fitting if other.parameters < model.parameters]
+    if not smaller:
+        return "Use a larger device."
+    best = max(smaller, key=lambda other: (other.family == model.family, other.parameters))
+    return f"Use a larger device or a smaller base model; {best.folder.partition(':')[2]} would fit."
 
 
 def _within(less: Mapping[str, Any], more: Mapping[str, Any]) -> bool:

@@ -22,6 +22,8 @@ class Method:
     objective: str
     base_precision: str
     defaults: Mapping[str, Any]
+    reasons: Mapping[str, str]
+    """Why a default is what it is."""
 
 
 @cache

@@ -90,17 +90,12 @@ def _hyperparameters(question: Question, method: Method, reasons: dict[str, str]
     asked, defaults = question.spec.training, method.defaults
     learning_rate, why = _learning_rate(question.model, defaults["learning_rate_factor"])
     rank = asked.rank or defaults.get("rank")
-    chosen: dict[str, tuple[Any, str]] = {
-        "batch": (defaults["batch"], "it is the method's default"),
-        "learning_rate": (learning_rate, why),
-        "weight_decay": (defaults["weight_decay"], "it is the method's default"),
-        "clip": (defaults["clip"], "it is the method's default"),
-        "schedule": (defaults["schedule"], "it is the method's default"),
-    }
+    names = ["batch", "weight_decay", "clip", "schedule"] + (["dropout"] if method.adapter == "lora" else [])
+    chosen: dict[str, tuple[Any, str]] = {name: (defaults[name], method.reasons[name]) for name in names}
+    chosen["learning_rate"] = (learning_rate, why)
     if method.adapter == "lora":
-        chosen["rank"] = (rank, "it is the method's default")
+        chosen["rank"] = (rank, method.reasons["rank"])
         chosen["alpha"] = (rank * defaults["alpha_per_rank"], "it is twice the rank")
-        chosen["dropout"] = (defaults["dropout"], "it is the method's default")
     values: dict[str, Any] = {"rank": None, "alpha": None, "dropout": None}
     for name, (value, reason) in chosen.items():
         given = getattr(asked, name)
@@ -177,9 +172,14 @@ def _schedule(question: Question, hyper: Mapping[str, Any], shape: Shape, reason
     )
     accumulation = math.ceil(batch / shape.micro_batch)
     reasons["accumulation"] = f"{accumulation}, because {accumulation} × {shape.micro_batch} makes the batch of {batch}"
+    passes, share = round(steps * batch / examples, 3), question.spec.data.replay_share
+    reasons["epochs"] = f"{passes:g}, because {steps} × {batch} rows are so many times the {examples:.0f} examples"
+    reasons["replay_share"] = f"{share:g}, because " + (
+        "so much of what the base model could do is repeated to it" if share else "no rows to repeat were asked for"
+    )
     return {
         "steps": steps,
-        "epochs": round(steps * batch / examples, 3),
+        "epochs": passes,
         "warmup": min(warmup, steps),
         "save_every": save_every,
         "validate_every": validate_every,

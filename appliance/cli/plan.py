@@ -38,6 +38,19 @@ _ORDER = (
     "replay_share",
 )
 
+_BAR = 28
+"""Columns of the longest bar."""
+_EIGHTHS = "▏▎▍▌▋▊▉"
+_PARTS = {
+    "weights": "base weights",
+    "optimizer": "optimizer states",
+    "casts": "weights in bf16",
+    "logits": "logits and loss",
+    "backward": "one layer's backward pass",
+    "runtime": "CUDA context",
+    "margin": "margin",
+}
+
 
 def configure(parser: ArgumentParser) -> None:
     parser.add_argument("target", metavar="FILE|RECIPE.toml", help="a data file or a recipe")
@@ -67,6 +80,8 @@ def print_plan(call: Call, spec: Mapping[str, Any], *, hardware: str | None = No
         return 0
     call.screen.table(("", "value", "because"), plan_rows(plan), paragraph="because")
     call.screen.show("")
+    call.screen.table(("memory", "size", "share"), memory_rows(plan), right=("size",))
+    call.screen.show("")
     call.screen.pairs(cost_pairs(plan))
     return 0
 
@@ -93,6 +108,17 @@ def _reason(text: str) -> str:
     return text.partition(", because ")[2] or text.removeprefix("because ")
 
 
+def memory_rows(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Where the memory goes: each part with its size and a bar, the longest for the largest."""
+    parts = (plan.get("memory") or {}).get("parts") or {}
+    largest = max(parts.values(), default=0)
+    for name, size in parts.items():
+        if size:
+            eighths = round(_BAR * 8 * size / largest)
+            bar = "█" * (eighths // 8) + ("", *_EIGHTHS)[eighths % 8]
+            yield _PARTS.get(name, name), bytes_text(size), bar or _EIGHTHS[0]
+
+
 def cost_pairs(plan: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     """What it will take."""
     memory, time = plan.get("memory") or {}, plan.get("seconds") or {}
@@ -117,7 +143,7 @@ COMMAND = Command(
     run=run,
     examples=(
         "luthier plan chats.jsonl",
-        "luthier plan chats.jsonl --base ~/models/llama-1b --hardware fake:1x24GB",
+        "luthier plan chats.jsonl --base ~/models/llama-1b --hardware fake:1x24GB,host=64GB",
         "luthier plan chats.jsonl --base catalogue:llama-3.1-8b --hardware RTX4090",
         "luthier plan chats.jsonl --set training.rank=64 --json",
     ),

@@ -85,6 +85,7 @@ def test_the_plan_is_what_an_expert_would_choose(
     assert least <= made["micro_batch"] <= most
     assert made["micro_batch"] * made["accumulation"] == made["batch"] == 16
     assert all(", because " in reason for reason in made["reasons"].values())
+    assert {"epochs", "replay_share", "rank" if made["adapter"] == "lora" else "batch"} <= set(made["reasons"])
 
 
 @settings(max_examples=40, deadline=None)
@@ -149,6 +150,13 @@ def test_a_change_alone_may_not_do_and_then_both_are_offered() -> None:
     with pytest.raises(DoesNotFit) as caught:
         plan("llama-3.1-8b", "RTX4090", FULL, length=8192)
     assert any(set(fix["set"]) == {"training.method", "training.sequence_length"} for fix in caught.value.fixes)
+
+
+def test_where_no_change_helps_a_model_that_would_fit_is_named() -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        plan("llama-3.1-70b", "RTX4090")
+    named = (caught.value.hint or "").split("; ")[1].split()[0]
+    assert plan(named, "RTX4090")["base_precision"] == "bf16"
 
 
 @pytest.mark.parametrize("name", ["qlora", "adalora", "dora"])
