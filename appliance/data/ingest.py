@@ -16,6 +16,7 @@ from appliance.data.cage import Tell, limits_for, run_caged
 from appliance.data.intake import Intake, Tick, describe, look_at, take_in, write_ledger, write_splits
 from appliance.data.ledger import State
 from appliance.data.lengths import Ruler, read_ruler
+from appliance.data.quality_findings import score_of
 from appliance.data.source import Source, copy_source, file_size, find_source
 from appliance.data.unpack import is_dataset_folder, join_folder, open_up
 from appliance.errors import FileNotFound, InvalidBaseModel
@@ -171,6 +172,7 @@ def _without(spool: Path, held: Mapping[str, str], intake: Intake, target: Path)
 
 def _describe(intake: Intake, question: _Question, name: str, replay: dict[str, Any] | None) -> dict[str, Any]:
     ruler = question.ruler
+    score = score_of(intake.quality, intake.ledger)
     return {
         "schema": SCHEMA,
         "name": name,
@@ -178,6 +180,7 @@ def _describe(intake: Intake, question: _Question, name: str, replay: dict[str, 
         "rows": intake.ledger.counts(),
         "splits": dict(intake.splits),
         "findings": [finding.as_dict() for finding in verdict.findings(intake, ruler)],
+        "quality": {"score": score.value, **asdict(score)},
         "tokens": intake.tokens.as_dict(),
         "sequence_length": ruler.limit if ruler else None,
         "template": ruler.template.source if ruler else None,

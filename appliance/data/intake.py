@@ -21,6 +21,7 @@ from appliance.data.ledger import Ledger, State
 from appliance.data.lengths import Ruler, TooLong, Unlearnable, too_long
 from appliance.data.nested import flat
 from appliance.data.normalise import Checked, NothingToLearn, normalise
+from appliance.data.quality import Quality
 from appliance.data.readers import READERS, choose_reader
 from appliance.data.rows import Reader, Row, RowFault
 from appliance.data.source import Source
@@ -45,6 +46,7 @@ class Intake:
     notes: dict[str, list[int]] = field(default_factory=dict)
     tokens: Tokens = field(default_factory=Tokens)
     losses: Losses = field(default_factory=Losses)
+    quality: Quality = field(default_factory=Quality)
     groups: dict[str, int] = field(default_factory=dict)
     """Group → examples in it, of what is left in the end."""
     splits: dict[str, int] = field(default_factory=dict)
@@ -154,6 +156,7 @@ def _measure_all(intake: Intake, examples: Iterator[Example], ruler: Ruler | Non
     for done, example in enumerate(examples, 1):
         if done % 200 == 0:
             tick("measuring" if ruler else "comparing", done)
+        intake.quality.add(example)
         for piece in _measure(intake, example, ruler):
             intake.groups[piece.group] = intake.groups.get(piece.group, 0) + 1
             spool.write(example_line(piece) + "\n")

@@ -6,6 +6,7 @@ from appliance.data.findings import Finding, row_findings
 from appliance.data.intake import Intake
 from appliance.data.ledger import State
 from appliance.data.lengths import Ruler
+from appliance.data.quality_findings import Score, quality_findings, score_of
 from appliance.errors import DataRejected
 from appliance.text import safe_text
 
@@ -36,7 +37,8 @@ def reject_when_useless(intake: Intake, ruler: Ruler | None) -> None:
     total, invalid = counts["total"], counts["invalid"]
     if usable and invalid <= INVALID_LIMIT * total:
         return
-    reasons = [finding for finding in findings(intake, ruler) if finding.severity == "warning" and finding.rows]
+    told = row_findings(intake.ledger, intake.notes, intake.source.name)
+    reasons = [finding for finding in told if finding.severity == "warning" and finding.rows]
     listed = " ".join(f"{finding.where}: {finding.message}." for finding in reasons[:3])
     if usable:
         what = f"{invalid:,} of {total:,} rows of {intake.source.name} cannot be used."
@@ -56,13 +58,22 @@ def findings(intake: Intake, ruler: Ruler | None) -> list[Finding]:
     if intake.encoding.guessed:
         words = f"The file is not UTF-8; it was read as {intake.encoding.name}, because {intake.encoding.why}"
         found.append(Finding("encoding-guessed", "warning", words, name, "Save the file as UTF-8."))
+    found += quality_findings(intake.quality, intake.ledger, name)
     found += _about_length(intake, ruler)
     found += _about_loss(intake)
     if intake.layout.confidence < 0.85 and not intake.layout.evidence[0].endswith("asked for"):
         pairs = ", ".join(f"{field}={column}" for field, column in intake.layout.mapping.items())
         words = f"The columns were read as {intake.layout.format.name}: {pairs}"
         found.append(Finding("mapping-unsure", "info", words, name, "Name them with --format and --map if not."))
+    found.append(_score(score_of(intake.quality, intake.ledger), name))
     return sorted(found, key=lambda finding: finding.severity != "warning")
+
+
+def _score(score: Score, name: str) -> Finding:
+    parts = (
+        f"{score.usable:.1%} of the rows usable, {score.unique:.1%} of these said once, {score.clean:.1%} unremarkable"
+    )
+    return Finding("quality-score", "info", f"Quality {score.value} of 100: {parts}", name)
 
 
 def _about_length(intake: Intake, ruler: Ruler | None) -> list[Finding]:
