@@ -23,6 +23,8 @@ DEVICE_RUNTIME_BYTES = 700_000_000
 # with expandable segments.
 _MARGIN_STAYING = 0.02
 _MARGIN_PASSING = 0.08
+# Of a family whose activations were never measured.
+_MARGIN_UNTESTED = 0.3
 # Bytes a weight of the export formats, with the scales of their blocks (ggml's block sizes).
 _FORMAT_BYTES = {
     "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1.0625, "q6_k": 0.83, "q5_k_m": 0.72, "q5_k_s": 0.7, "q5_0": 0.69,
@@ -55,7 +57,8 @@ def memory_parts(model: ModelProfile, shape: Shape) -> dict[str, int]:
         "casts": instant.casts,
         worst: max(instant.logits, instant.backward),
     }
-    margin = int(_MARGIN_STAYING * sum(staying.values()) + _MARGIN_PASSING * sum(passing.values()))
+    share = _MARGIN_PASSING if model.tested else _MARGIN_UNTESTED
+    margin = int(_MARGIN_STAYING * sum(staying.values()) + share * sum(passing.values()))
     runtime = 0 if shape.on_cpu else DEVICE_RUNTIME_BYTES
     return staying | passing | {"runtime": runtime, "margin": margin}
 

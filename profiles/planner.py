@@ -39,9 +39,9 @@ def make_plan(question: Question) -> dict[str, Any]:
     )
     fit = choose_shape(task)
     shape = fit.shape
-    reasons |= dict(fit.reasons) | {
-        "devices": f"{question.device.torch_name}, because {_device_reason(question.device)}"
-    }
+    reasons |= fit.reasons
+    reasons["devices"] = f"{question.device.torch_name}, because {_device_reason(question.device)}"
+    reasons["family"] = _family_reason(question.model)
     plan = hyper | _schedule(question, hyper, shape, reasons)
     parts = memory.memory_parts(question.model, shape)
     formats = question.spec.export.formats or _FORMATS
@@ -69,6 +69,7 @@ def make_plan(question: Question) -> dict[str, Any]:
         "replay_share": question.spec.data.replay_share,
         "trainable_parameters": memory.trainable_parameters(question.model, method.adapter, shape.rank),
         "parameters": question.model.parameters,
+        "family": question.model.family,
         "memory": memory.as_plan_memory(parts, on_cpu=shape.on_cpu, disk=disk),
         "seconds": seconds,
         "energy_joules": _energy(question.device, seconds["expected"]),
@@ -138,6 +139,14 @@ def _sequence_length(question: Question, reasons: dict[str, str]) -> int:
         f"{length}, because the lengths of the examples are not known ({unknown} them) and the model reads {context}"
     )
     return length
+
+
+def _family_reason(model: ModelProfile) -> str:
+    if model.tested:
+        return f"{model.family}, because config.json and the tensors say so; its memory was measured"
+    if model.family == "generic":
+        return "generic, because it is no family whose memory was measured: untested, with a larger margin"
+    return f"{model.family}, because config.json and the tensors say so; untested, with a larger margin"
 
 
 def _device_reason(device: Device) -> str:

@@ -87,6 +87,18 @@ def test_more_of_anything_needs_more_memory() -> None:
     assert memory.device_bytes(memory.memory_parts(LLAMA_8B, replace(base, checkpointing=True))) < size
 
 
+def test_an_untested_family_is_labelled_and_gets_a_larger_margin() -> None:
+    known, unknown = plan({}), plan({}, model=replace(LLAMA_8B, family="generic", tested=False))
+    assert "untested" in unknown["reasons"]["family"]
+    assert "measured" in known["reasons"]["family"]
+    assert "untested" not in known["reasons"]["family"]
+    shape = Shape(
+        adapter="lora", precision="bf16", micro_batch=1, sequence_length=64, checkpointing=True, rank=16, on_cpu=True
+    )
+    margins = [memory.memory_parts(model, shape)["margin"] for model in (LLAMA_8B, replace(LLAMA_8B, tested=False))]
+    assert margins[0] < margins[1]
+
+
 def test_a_small_device_makes_a_small_micro_batch_of_the_same_batch() -> None:
     large, small = plan({}, hardware="1xA100-80GB"), plan({}, hardware="1x24GB")
     assert large["micro_batch"] > small["micro_batch"]
