@@ -153,10 +153,11 @@ def _different(intake: Intake, examples: Iterator[tuple[int, Example]], near: Ne
 
 def _measure_all(intake: Intake, examples: Iterator[Example], ruler: Ruler | None, spool: TextIO, tick: Tick) -> None:
     intake.measured = ruler is not None
+    odd = {row for rows in intake.notes.values() for row in rows}
     for done, example in enumerate(examples, 1):
         if done % 200 == 0:
             tick("measuring" if ruler else "comparing", done)
-        intake.quality.add(example)
+        intake.quality.add(example, odd=example.row in odd)
         for piece in _measure(intake, example, ruler):
             intake.groups[piece.group] = intake.groups.get(piece.group, 0) + 1
             spool.write(example_line(piece) + "\n")

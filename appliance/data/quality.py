@@ -63,8 +63,8 @@ class Quality:
     scripts: Counter[str] = field(default_factory=Counter)
     _answers: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def add(self, example: Example) -> None:
-        """Look at one example."""
+    def add(self, example: Example, *, odd: bool = False) -> None:
+        """Look at one example; ``odd`` when something was noticed about it before."""
         text = whole_text(example)
         self.examples += 1
         self.lengths.append(min(len(text), 0xFFFFFFFF))
@@ -80,7 +80,7 @@ class Quality:
             found += self._about_answer(example)
         for code in found:
             self._note(code, example.row)
-        self.flagged += bool(found)
+        self.flagged += bool(found) or odd
 
     def _about_answer(self, example: Example) -> list[str]:
         found = []

@@ -144,6 +144,7 @@ def test_the_score_falls_with_what_is_wrong(tmp_path: Path) -> None:
     assert score(good) == 100
     assert score([*good, *good[:20]]) < 100
     assert score([*good[:30], *({"prompt": f"{n}?", "completion": ""} for n in range(10))]) == 75
+    assert score([*good[:30], *({"prompt": f"{n}?", "completion": f"{n} {{{{name}}}}"} for n in range(10))]) == 75
     assert score([*good[:30], *({"prompt": f"{n}?", "completion": f"a{n}@b.org"} for n in range(10))]) == 75
 
 
