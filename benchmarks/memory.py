@@ -1,4 +1,4 @@
-"""Predicted against measured memory of training, on the real stack: ``python benchmarks/memory.py [--markdown]``.
+"""Predicted against measured memory of training, on the real stack: ``python benchmarks/memory.py [--every N] [--only TEXT]``.
 
 Every case builds a random model of its family, wraps it as the trainer does, and takes two optimizer steps of two
 micro-batches each (the states of AdamW exist from the first, so the second step is the peak) on the processor, with
@@ -229,8 +229,10 @@ def main() -> int:
             flush=True,
         )
     sizes = sorted(map(abs, errors))
-    print(f"\n{len(errors)} cases: median error {statistics.median(sizes):.1%}, largest {sizes[-1]:.1%}, ")
-    print(f"lowest {min(errors):+.1%}; accelerate's median error {statistics.median(map(abs, peers)):.0%}.")
+    print(
+        f"\n{len(errors)} cases: median error {statistics.median(sizes):.1%}, largest {sizes[-1]:.1%}, lowest "
+        f"{min(errors):+.1%}; the median error of accelerate is {statistics.median(map(abs, peers)):.0%}."
+    )
     return 0
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from appliance.jobdir import Job, JobDir
+from appliance.training.plan import read_plan
+
 ROWS = 40
 
 
@@ -51,3 +54,20 @@ def test_the_bundled_model_is_planned_for_this_machine_with_its_lengths(rows: Pa
     code, plan = ask(rows, "--base", str(starter))
     assert code == 0
     assert "longest kept example" in plan["reasons"]["sequence_length"]
+
+
+def test_the_plan_of_a_job_is_one_that_the_trainer_reads(tmp_path: Path, starter: Path) -> None:
+    dataset = tmp_path / "dataset"
+    dataset.mkdir()
+    described = {"rows": {"kept": 300}, "tokens": {"longest": 90, "mean": 40.0}}
+    (dataset / "dataset.json").write_text(json.dumps(described))
+    folder = JobDir(tmp_path / "j-plan")
+    job = Job(id="j-plan", kind="plan", name="plan", spec={}, inputs={"base": str(starter), "dataset": str(dataset)})
+    folder.create(job)
+    done = subprocess.run([sys.executable, "-m", "appliance.work", str(folder.path)], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = (folder.read_result(1) or {})["result"]
+    read = read_plan(result["plan"])
+    assert (read.adapter, read.base_precision, read.device) == ("lora", "fp32", "cpu")
+    assert result["model"]["family"] == "llama"
+    assert json.loads(json.dumps(result)) == result
