@@ -138,7 +138,9 @@ class Dispatch:
         if wanted is None and job.kind == "train" and len(self.capacity.devices) > 1:
             planned = self._briefing.plan(session, jobs.get(session, job.id)).get("devices") or []
             wanted = planned[0] if planned and planned[0] in self.capacity.devices else None
-        return Candidate(job.id, job.kind, wanted, self._not_before.get(job.id, 0.0))
+        # A server that died after the report was let go is waited for like one that has not begun.
+        held = "Waits for the endpoint, which is being started again." if self.endpoint.holds(session, job) else None
+        return Candidate(job.id, job.kind, wanted, self._not_before.get(job.id, 0.0), held)
 
     def _launch(self, id_: str) -> None:
         """Write the job's folder if this is its first attempt, and start its shim."""
@@ -214,5 +216,6 @@ class Dispatch:
                 if jobs.get(session, job).kind == SERVE and deployments.heard(session, event):
                     self.endpoint.tell_server(session)
                 self.release(session)
+            self.dirty = True
         if self.heard is not None:
             self.heard(job, event)

@@ -44,6 +44,8 @@ class Candidate:
     """The device it must have, None when any will do."""
     not_before: float = 0.0
     """Monotonic time before which it is not tried again."""
+    held: str | None = None
+    """Why it waits for something that is no job, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ def place(queue: Iterable[Candidate], running: Iterable[Running], capacity: Capa
     for job in queue:
         if job.not_before > now:
             decided.reasons[job.id] = f"Tried again in {job.not_before - now:.0f} s, because the last attempt died."
+            continue
+        if job.held is not None:
+            decided.reasons[job.id] = job.held
             continue
         device, reason = _spot(job, holders, capacity)
         if reason is not None:

@@ -60,6 +60,16 @@ def test_a_machine_without_devices_says_so() -> None:
     assert "none" in decided.reasons["j-a"]
 
 
+def test_a_report_whose_endpoint_died_meanwhile_waits_for_it() -> None:
+    queue = [
+        Candidate("j-r", "report", held="Waits for the endpoint, which is being started again."),
+        Candidate("j-i", "ingest"),
+    ]
+    decided = place(queue, [], ONE_CPU)
+    assert [start.id for start in decided.starts] == ["j-i"]
+    assert "endpoint" in decided.reasons["j-r"]
+
+
 @given(kinds=st.lists(st.sampled_from(sorted(NEEDS)), max_size=12), gpus=st.integers(0, 3), light=st.integers(1, 3))
 def test_every_job_starts_or_has_a_reason_and_nothing_is_given_twice(kinds: list[str], gpus: int, light: int) -> None:
     queue = [Candidate(f"j-{n}", kind) for n, kind in enumerate(kinds)]
