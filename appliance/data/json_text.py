@@ -83,7 +83,7 @@ def too_deep() -> RowFault:
 
 def _words(error: json.JSONDecodeError) -> str:
     place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
-    return f"is not JSON: {error.msg} at {place}"
+    return f"is not JSON: {error.msg.removesuffix(' at')} at {place}"
 
 
 def _constant(name: str) -> Any:
