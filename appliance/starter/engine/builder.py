@@ -25,7 +25,7 @@ def build(out: Path, work: Path, chosen: argparse.Namespace) -> None:
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = kept_tokenizer(work, chosen.seed)
     run = Run(tokenizer, chosen.seed, Schedule(chosen.steps, chosen.decay))
-    checkpoint = work / "run.pt"
+    checkpoint = work / "run.safetensors"
     if checkpoint.exists():
         run.load(checkpoint)
     run.train(EVERY, lambda each: each.save(checkpoint))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -9,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save as serialize
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
+
+from appliance import durable
 
 from .batches import Batch, batches
 from .vocabulary import BOS, CONTEXT, END, PAD, token_id
@@ -79,18 +84,29 @@ class Run:
 
     def load(self, path: Path) -> None:
         """Take up a run from its checkpoint."""
-        state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        self.step, self.place = state["step"], tuple(state["place"])
+        with safe_open(path, framework="pt") as stored:
+            kept = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - it is not a mapping
+            progress = json.loads(stored.metadata()["progress"])
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(kept[f"model/{name}"])
+        for number, optimiser in enumerate(self.optimisers):
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for name, tensor in kept.items():
+                if name.startswith(f"optimiser/{number}/"):
+                    _, _, index, key = name.split("/")
+                    state.setdefault(int(index), {})[key] = tensor
+            optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+        self.step, self.place = progress["step"], tuple(progress["place"])
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, replacing the one before."""
-        optimisers = [optimiser.state_dict() for optimiser in self.optimisers]
-        state = {"model": self.model.state_dict(), "optimisers": optimisers, "step": self.step, "place": self.place}
-        torch.save(state, path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
+        kept = {f"model/{name}": parameter.detach() for name, parameter in self.model.named_parameters()}
+        for number, optimiser in enumerate(self.optimisers):
+            for index, values in optimiser.state_dict()["state"].items():
+                kept |= {f"optimiser/{number}/{index}/{key}": tensor for key, tensor in values.items()}
+        progress = json.dumps({"step": self.step, "place": self.place})
+        durable.write_bytes(path, serialize(kept, {"progress": progress}))
 
     def advance(self, batch: Batch) -> float:
         """One optimisation step; returns its loss."""
