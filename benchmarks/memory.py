@@ -1,4 +1,4 @@
-"""Predicted against measured memory of training, on the real stack: ``python benchmarks/memory.py [--every N] [--only TEXT]``.
+"""Predicted against measured memory of training: ``python benchmarks/memory.py [--every N] [--only TEXT]``.
 
 Every case builds a random model of its family, wraps it as the trainer does, and takes two optimizer steps of two
 micro-batches each (the states of AdamW exist from the first, so the second step is the peak) on the processor, with
@@ -98,6 +98,12 @@ def cases() -> Iterator[Case]:
                 rows=2,
                 length=256,
             )
+    # A step whose worst instant is the gradient of an embedding that is also the head.
+    tied = (("vocab_size", 32_000), ("tie_word_embeddings", True))
+    for precision in ("fp32", "bf16"):
+        yield Case(
+            family="llama", changes=tied, adapter="full", precision=precision, checkpointing=True, rows=1, length=64
+        )
     for adapter, precision in (("lora", "fp32"), ("full", "bf16")):
         yield Case(
             family="llama", changes=small, adapter=adapter, precision=precision, checkpointing=True, rows=2, length=256

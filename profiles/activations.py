@@ -68,10 +68,13 @@ class Peak:
     backward: int
     """What a layer's backward pass, and its recomputation, hold at their worst."""
 
+    embedding: int = 0
+    """What the gradient of the embedding takes at the very end, when nothing else is left."""
+
     @property
     def bytes(self) -> int:
-        """The loss and a layer's backward pass are never in memory together."""
-        return self.activations + self.casts + max(self.logits, self.backward)
+        """The loss, a layer's backward pass and the end are never in memory together."""
+        return max(self.activations + self.casts + max(self.logits, self.backward), self.embedding)
 
 
 def peak(model: ModelProfile, shape: Shape) -> Peak:
@@ -84,7 +87,12 @@ def peak(model: ModelProfile, shape: Shape) -> Peak:
     casts = 2 * (linear + model.vocab * model.hidden) if shape.mixed else 0
     if not shape.full and shape.width == 2:
         casts = 2 * model.lora_width * shape.rank
-    backward = _backward_bytes(model, family, shape)
+    # The gradient of a trained embedding that is also the head waits for its other half until the end; then there
+    # are both halves and their sum, which under mixed precision is made in place (measured).
+    table = 4 * model.vocab * model.hidden if shape.full else 0
+    backward = _backward_bytes(model, family, shape) + (table if model.tied_embeddings else 0)
+    embedding = table * ((2 if shape.mixed else 3) if model.tied_embeddings else 1)
+    logits = last + _logit_bytes(model, family, shape)
     if shape.checkpointing:
         kept = tokens * model.hidden * shape.residual * model.layers
         # One layer at a time is computed again, with its own casts; what it starts from is kept already.
@@ -93,7 +101,13 @@ def peak(model: ModelProfile, shape: Shape) -> Peak:
     else:
         # Below the first trained matrix nothing is kept, so not the input of the first norm either.
         kept = layer * model.layers - (0 if shape.full else 4 * tokens * model.hidden)
-    return Peak(activations=kept, casts=casts, logits=last + _logit_bytes(model, family, shape), backward=backward)
+    return Peak(
+        activations=kept,
+        casts=casts,
+        logits=logits,
+        backward=backward,
+        embedding=embedding,
+    )
 
 
 def _backward_bytes(model: ModelProfile, family: Family, shape: Shape) -> int:
@@ -169,4 +183,7 @@ def _logit_bytes(model: ModelProfile, family: Family, shape: Shape) -> int:
     """Logarithms kept, the gradient of the chosen ones, and the result: three fp32 tables of T × V; beside them the
     cast of the output matrix where it is not kept, and what a cap on the logits keeps."""
     cast = 2 * model.vocab * model.hidden if shape.mixed and shape.checkpointing else 0
-    return (12 + (shape.width if family.capped else 0)) * shape.tokens * model.vocab + cast
+    scores = (12 + (shape.width if family.capped else 0)) * shape.tokens * model.vocab
+    # After that only one of the tables is left, and beside it the gradient of the head's matrix.
+    head = 4 * model.vocab * model.hidden if shape.full else 0
+    return max(scores, shape.width * shape.tokens * model.vocab + head) + cast

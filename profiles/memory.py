@@ -57,6 +57,8 @@ def memory_parts(model: ModelProfile, shape: Shape) -> dict[str, int]:
         "casts": instant.casts,
         worst: max(instant.logits, instant.backward),
     }
+    if instant.embedding > sum(passing.values()):
+        passing = {"embedding": instant.embedding}
     share = _MARGIN_PASSING if model.tested else _MARGIN_UNTESTED
     margin = int(_MARGIN_STAYING * sum(staying.values()) + share * sum(passing.values()))
     runtime = 0 if shape.on_cpu else DEVICE_RUNTIME_BYTES

@@ -47,6 +47,7 @@ _PARTS = {
     "casts": "weights in bf16",
     "logits": "logits and loss",
     "backward": "one layer's backward pass",
+    "embedding": "gradient of the embedding",
     "runtime": "CUDA context",
     "margin": "margin",
 }
