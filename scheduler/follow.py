@@ -26,16 +26,20 @@ class Tail:
     phase: str | None = None
     progress: dict[str, Any] | None = None
 
-    def read(self) -> list[dict[str, Any]]:
-        """The whole events that came since the last look, of the present attempt."""
+    def read(self) -> list[dict[str, Any]] | None:
+        """The next whole events, of the present attempt only, so often none; None when there is nothing new to read."""
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self.offset)
                 data = stream.read(_CHUNK)
         except FileNotFoundError:
-            return []
+            return None
         whole = data[: data.rfind(b"\n") + 1]
-        self.offset += len(whole)
+        # A line longer than all that is read at once is no event of ours: it is passed over piece by piece.
+        moved = len(whole) if whole or len(data) < _CHUNK else len(data)
+        if moved == 0:
+            return None
+        self.offset += moved
         events = (parse_line(line) for line in whole.splitlines(keepends=True))
         return [event for event in events if event is not None and event.get("attempt") == self.attempt]
 
@@ -83,14 +87,17 @@ class Follower:
         return self._tails.get(job)
 
     def _look(self, job: str, tail: Tail) -> bool:
+        """Hear the next events; False when there was nothing new to read."""
         events = tail.read()
+        if events is None:
+            return False
         for event in events:
             tail.take_in(event)
         newest = {event["type"]: event["seq"] for event in events}
         for event in events:
             if event["type"] not in _FREQUENT or event["seq"] == newest[event["type"]]:
                 self.heard(job, event)
-        return bool(events)
+        return True
 
 
 def _picked(event: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def attempt_record(folder: JobDir, attempt: int, outcome: str) -> dict[str, Any]
 def last_words(folder: JobDir, attempt: int) -> Tail:
     """What an attempt's events add up to."""
     tail = Tail(folder.events, attempt)
-    while events := tail.read():
+    while (events := tail.read()) is not None:
         for event in events:
             tail.take_in(event)
     return tail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from appliance.errors import UsageError
 from appliance.events import EventType, EventWriter
+from appliance.jobdir import JobDir
 from scheduler import events as feeds
+from scheduler import outcomes
 from scheduler.events import Feed
 from scheduler.follow import Follower
 from scheduler.ids import check_name, name_from, new_id
@@ -152,6 +155,41 @@ def test_a_follower_leaves_a_line_alone_until_it_is_whole(tmp_path: Path) -> Non
     path.write_bytes(line)
     follower.look()
     assert heard == [1]
+
+
+def two_attempts(folder: Path) -> JobDir:
+    """A job's events: more than one look takes of the first attempt, and then 100 of the second."""
+    for attempt, steps in ((1, 8000), (2, 100)):
+        lines = (
+            {"v": 1, "seq": (attempt - 1) * 8000 + step, "attempt": attempt, "type": "step", "step": step, "steps": 9}
+            | {"loss": 1.0, "tokens_per_second": 1.0, "eta_seconds": 1.0, "note": "x" * 100}
+            for step in range(1, steps + 1)
+        )
+        with (folder / "events.jsonl").open("a") as stream:
+            stream.writelines(json.dumps(line) + "\n" for line in lines)
+    return JobDir(folder)
+
+
+def test_the_last_words_of_an_attempt_are_heard_behind_any_amount_of_earlier_ones(tmp_path: Path) -> None:
+    job = two_attempts(tmp_path)
+    assert job.events.stat().st_size > 1 << 20
+    progress = outcomes.last_words(job, 2).progress
+    assert progress is not None
+    assert progress["step"] == 100
+    heard: list[int] = []
+    follower = Follower(lambda _, event: heard.append(event["seq"]))
+    follower.follow("j-a", job.events, 2)
+    tail = follower.leave("j-a")
+    assert tail is not None
+    assert tail.progress == progress
+    assert heard[-1] == 8100
+
+
+def test_a_line_that_never_seems_to_end_does_not_hide_what_follows(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    event = b'{"v":1,"seq":1,"attempt":1,"type":"phase","name":"x"}\n'
+    path.write_bytes(b"x" * (3 << 20) + b"\n" + event)
+    assert outcomes.last_words(JobDir(tmp_path), 1).phase == "x"
 
 
 def test_the_end_of_a_log_is_text_whatever_it_holds(tmp_path: Path) -> None:
