@@ -2,7 +2,7 @@
 
     LuthierError
     ├── JobFailed            1   Interrupted · WorkerDied · OutOfMemory · DiskFull · Diverged · PlanMismatch
-    ├── UsageError           2   InvalidSpec · InvalidConfig · UnknownName · InvalidBaseModel
+    ├── UsageError           2   InvalidSpec · InvalidConfig · InvalidRequest · UnknownName · InvalidBaseModel
     ├── DaemonUnreachable    3
     ├── NotFound             4   FileNotFound
     ├── Conflict             5   IllegalTransition
@@ -10,24 +10,25 @@
     ├── DoesNotFit           7
     ├── DataRejected         8   UnreadableData · ParserCrashed · BombSuspected
     ├── VerificationFailed   9   CorruptFolder · ParityFailed · GateRefused
-    └── TimedOut           124
+    ├── TimedOut           124
+    └── Bug                 70
 
 The number is the exit status of the command line. Every class has a stable kebab-case ``code``, which is
-part of the API. Whatever is not a ``LuthierError`` is a bug of ours and exits with 70.
+part of the API. Whatever is not a ``LuthierError`` is a bug of ours; across a process or a socket it is a ``Bug``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any
 
 
 class LuthierError(Exception):
     """A failure that has a name, a place, and something the reader can do about it."""
 
     code: str = "failed"
-    exit_status: ClassVar[int] = 1
+    exit_status: int = 1
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class LuthierError(Exception):
         return {
             "schema": "luthier.error/1",
             "code": self.code,
+            "exit_status": self.exit_status,
             "message": self.message,
             "hint": self.hint,
             "where": self.where,
@@ -114,6 +116,12 @@ class InvalidConfig(UsageError):
     """A settings file, variable or flag with a wrong key or value."""
 
     code = "invalid-config"
+
+
+class InvalidRequest(UsageError):
+    """A request to the daemon that does not have the form it must have."""
+
+    code = "invalid-request"
 
 
 class UnknownName(UsageError):
@@ -238,6 +246,13 @@ class TimedOut(LuthierError):
     exit_status = 124
 
 
+class Bug(LuthierError):
+    """An exception nobody foresaw, in a worker or in the daemon."""
+
+    code = "bug"
+    exit_status = 70
+
+
 def error_classes(root: type[LuthierError] = LuthierError) -> Iterator[type[LuthierError]]:
     """The tree, depth first."""
     yield root
@@ -253,6 +268,8 @@ def error_from_dict(data: Mapping[str, Any]) -> LuthierError:
     message = str(data.get("message") or data.get("detail") or data.get("code") or "unknown error")
     error = cls(message, hint=data.get("hint"), where=data.get("where"), fixes=data.get("fixes") or ())
     error.code = code
+    if type(error) is LuthierError and isinstance(data.get("exit_status"), int):
+        error.exit_status = data["exit_status"]
     return error
 
 

@@ -123,6 +123,12 @@ def _run(call: Call) -> NoReturn:
     become("scheduler.daemon", settings=call.settings)
 
 
+def _recover(call: Call) -> NoReturn:
+    """Become the daemon only to rebuild its database from the job folders."""
+    durable.make_folder(call.paths.state)
+    become("scheduler.daemon", "--recover", settings=call.settings)
+
+
 def _verb(
     about: str,
     run: Callable[[Call], int],
@@ -150,5 +156,8 @@ COMMAND = Command(
         "status": _verb("Whether one runs; starts none.", _status, exits=(0, 3)),
         "logs": _verb("What it wrote.", _logs, configure=_configure_logs, usage="[-n N] [-f]", exits=(0, 4, 130)),
         "run": _verb("Run it here in the foreground, as a service manager does.", _run, exits=(0, 2)),
+        "recover": _verb(
+            "Rebuild a missing or damaged database from the job folders, with no daemon running.", _recover
+        ),
     },
 )

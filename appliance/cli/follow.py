@@ -122,5 +122,5 @@ def _timed_out(snapshot: dict[str, Any], timeout: float) -> TimedOut:
     name = snapshot.get("pipeline") or snapshot.get("id")
     return TimedOut(
         f"{snapshot.get('name') or name} is still {snapshot.get('state')} after {timeout:.0f} s; it goes on.",
-        hint=f"`luthier watch {name}` follows it, `luthier job cancel` ends it.",
+        hint=f"`luthier watch {name}` follows it, `luthier job cancel {name}` ends it.",
     )

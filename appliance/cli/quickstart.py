@@ -14,6 +14,7 @@ from appliance.cli.follow import ask, outcome
 from appliance.cli.request import RECIPE
 from appliance.cli.summary import tune_pairs
 from appliance.cli.tune import watch_tune
+from appliance.errors import JobFailed
 from appliance.text import duration_text
 
 
@@ -37,22 +38,16 @@ def run(call: Call) -> int:
         if failure.hint is None:
             failure.hint = f"`luthier why {queued['pipeline']}` says more."
         raise failure
-    result = {**tune, "schema": "luthier.quickstart/1", **_answer(call, tune)}
+    result = {"question": None, "answer": None, **tune, "schema": "luthier.quickstart/1"}
     result["seconds"] = round(time.monotonic() - began, 1)
     if call.screen.as_json:
         call.screen.value(result)
     else:
         _show(call, result)
+    if result["answer"] is None:
+        why = result.get("unanswered") or "the model is not served"
+        raise JobFailed(f"The tuned model was asked and gave no answer: {why}", hint="`luthier ps` shows the endpoint.")
     return 0
-
-
-def _answer(call: Call, tune: dict[str, Any]) -> dict[str, Any]:
-    """The question that was asked over the endpoint, and the answer, as the report job kept them."""
-    if "answer" in tune:
-        return {"question": tune.get("question"), "answer": tune.get("answer")}
-    reports = [job.get("result") or {} for job in tune.get("jobs") or () if job.get("kind") == "report"]
-    found = reports[-1] if reports else {}
-    return {"question": found.get("question"), "answer": found.get("answer")}
 
 
 def _show(call: Call, result: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ def configure(parser: ArgumentParser) -> None:
     how = parser.add_argument_group("How to go about it")
     how.add_argument("--plan-only", action="store_true", help="print the plan and queue nothing")
     how.add_argument("--wait", action="store_true", help="return when it has ended, with its exit status")
-    how.add_argument("--follow", action="store_true", help="show its progress too (the default on a terminal)")
+    how.add_argument("--follow", action="store_true", help="the same as --wait (the default on a terminal)")
     how.add_argument("--detach", action="store_true", help="queue it and return at once, also on a terminal")
     how.add_argument("--timeout", type=seconds, metavar="TIME", help="wait no longer than this: 90, 5m, 2h")
 

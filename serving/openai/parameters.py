@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.errors import nearest
 from serving.engine import Sampling
 from serving.openai.errors import invalid
 
@@ -21,8 +22,23 @@ _SHARED = frozenset(
     {"model", "stream", "stream_options", "stop", "n", "max_tokens", "temperature", "top_p", "top_k", "seed"}
     | {"presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "user"}
 )
-_CHAT = _SHARED | {"messages", "max_completion_tokens", "top_logprobs", "response_format"}
+_CHAT = _SHARED | {"messages", "max_completion_tokens", "top_logprobs"}
 _COMPLETION = _SHARED | {"prompt", "echo", "return_tokens_as_token_ids"}
+# What clients send by habit and what leaves the answer as it is: named in a header, not refused.
+_HARMLESS = frozenset(
+    {"metadata", "store", "service_tier", "parallel_tool_calls", "prompt_cache_key", "safety_identifier"}
+    | {"reasoning_effort", "verbosity"}
+)
+# What would change the answer and is not there: values that ask for nothing are let through.
+_ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
+    "tools": ([],),
+    "functions": ([],),
+    "tool_choice": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "best_of": (1,),
+    "suffix": ("",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +84,6 @@ def parse_chat(body: Mapping[str, Any]) -> ChatWish:
     shared = _shared(body, _CHAT)
     shared["logprobs"] = (top or 0) if wanted else None
     shared["max_tokens"] = next((limit for limit in limits if limit is not None), None)
-    if body.get("response_format") not in (None, {"type": "text"}):
-        shared["ignored"] = tuple(sorted((*shared["ignored"], "response_format")))
     return ChatWish(messages=_messages(body.get("messages")), **shared)
 
 
@@ -102,8 +116,22 @@ def _shared(body: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
         "stops": _stops(body.get("stop")),
         "choices": _whole(body, "n", 1, _MOST_CHOICES) or 1,
         "sampling": _sampling(body),
-        "ignored": tuple(sorted(key for key in body if key not in known and body[key] is not None)),
+        "ignored": _unheeded(body, known),
     }
+
+
+def _unheeded(body: Mapping[str, Any], known: frozenset[str]) -> tuple[str, ...]:
+    """The harmless parameters that have no effect. Raises ``ApiError`` for one that would change the answer."""
+    others = sorted(key for key, value in body.items() if key not in known and value is not None)
+    for key in others:
+        if key in _HARMLESS or any(body[key] == nothing for nothing in _ASKS_NOTHING.get(key, ())):
+            continue
+        if key in _ASKS_NOTHING:
+            raise invalid(f"{key} is not supported by this endpoint.", key, "unsupported_parameter")
+        guess = nearest(key, known)
+        meant = f" Did you mean '{guess}'?" if guess else ""
+        raise invalid(f"No parameter is named '{key[:80]}'.{meant}", key[:80], "unknown_parameter")
+    return tuple(others)
 
 
 def _sampling(body: Mapping[str, Any]) -> Sampling:

@@ -260,11 +260,27 @@ def test_a_wrong_model_is_answered_with_the_nearest(client: openai.OpenAI) -> No
         client.chat.completions.create(model="startr", messages=[{"role": "user", "content": "x"}])
 
 
-def test_unknown_parameters_are_reported(server: Server) -> None:
-    body = {"model": "starter", "messages": REVERSE, "max_tokens": 1, "num_ctx": 9, "tools": [], "user": "me"}
+def test_parameters_that_change_nothing_are_named_and_let_through(server: Server) -> None:
+    body = {"model": "starter", "messages": REVERSE, "max_tokens": 1, "store": False, "tools": [], "user": "me"}
     status, _, headers = raw(server, "/v1/chat/completions", body)
     assert status == 200
-    assert headers["x-luthier-ignored"] == "num_ctx,tools"
+    assert headers["x-luthier-ignored"] == "store,tools"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("max_token", 3, "unknown_parameter"),
+        ("num_ctx", 9, "unknown_parameter"),
+        ("tools", [{"type": "function"}], "unsupported_parameter"),
+        ("response_format", {"type": "json_object"}, "unsupported_parameter"),
+        ("tool_choice", "required", "unsupported_parameter"),
+    ],
+)
+def test_a_parameter_that_would_be_silently_lost_is_a_400(server: Server, key: str, value: Any, code: str) -> None:
+    body = {"model": "starter", "messages": REVERSE, "max_tokens": 1, key: value}
+    status, answer, _ = raw(server, "/v1/chat/completions", body)
+    assert (status, answer["error"]["code"], answer["error"]["param"]) == (400, code, key)
 
 
 def test_only_known_hosts_and_origins_are_answered(server: Server) -> None:

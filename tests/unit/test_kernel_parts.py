@@ -20,6 +20,7 @@ from appliance import durable
 from appliance.errors import (
     Conflict,
     CorruptFolder,
+    DataRejected,
     DiskFull,
     LuthierError,
     UnknownName,
@@ -50,7 +51,17 @@ def test_every_error_stands_in_the_tree_of_the_docstring() -> None:
     import appliance.errors
 
     for cls in error_classes():
-        assert cls.__name__ in (appliance.errors.__doc__ or "")
+        if cls.__module__ == "appliance.errors":
+            assert cls.__name__ in (appliance.errors.__doc__ or "")
+
+
+def test_an_error_of_a_room_keeps_its_exit_status_where_its_class_is_not_loaded() -> None:
+    class Odd(DataRejected):
+        code = "odd"
+
+    told = Odd("x").as_dict() | {"code": "never-heard-of"}
+    got = error_from_dict(told)
+    assert (got.code, got.exit_status) == ("never-heard-of", 8)
 
 
 def test_an_unknown_part_is_answered_with_the_nearest() -> None:

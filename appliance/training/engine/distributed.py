@@ -25,7 +25,7 @@ def make_accelerator(plan: TrainingPlan, threads: int) -> Accelerator:
     if not on_cpu and not torch.cuda.is_available():
         raise JobFailed(
             f"The job was placed on {plan.device}, but torch sees no CUDA device.",
-            hint="`luthier gpu` lists what this machine has; `luthier doctor` says what its driver lacks.",
+            hint="`luthier gpu` lists what this machine has.",
         )
     if on_cpu:
         torch.set_num_threads(threads)
