@@ -104,7 +104,7 @@ class House:
         pipeline = lookup.find_or_none(session, PipelineRow, key, "tune")
         if pipeline is None:
             return row if row is not None else lookup.find(session, JobRow, key, "job")
-        return matters(list(jobs.of_pipeline(session, pipeline.id)))
+        return matters(list(pipelines.current(jobs.of_pipeline(session, pipeline.id)).values()))
 
     def _changed(self, noun: str, id_: str) -> None:
         """Tell the clients what a committed transaction changed."""
@@ -136,3 +136,8 @@ def matters(rows: list[JobRow]) -> JobRow:
             if row.state in wanted:
                 return row
     return rows[-1]
+
+
+def to_redo(rows: list[JobRow]) -> JobRow:
+    """Of a tune's jobs, in their order: where doing it again begins. The first that did not succeed, or the first."""
+    return next((row for row in rows if row.state != JobState.SUCCEEDED), rows[0])

@@ -12,7 +12,7 @@ from appliance.states import TERMINAL, JobState
 from scheduler import queue, records, submit
 from scheduler.api.app import Parts
 from scheduler.api.jobs import Verb, act_on
-from scheduler.house import House, matters
+from scheduler.house import House, matters, to_redo
 from scheduler.pipelines import current, jobs_of
 from scheduler.store import jobs, lookup, things
 from scheduler.store.tables import PipelineRow
@@ -63,14 +63,15 @@ async def one(house: Parts, key: str) -> dict[str, Any]:
 
 @router.post("/{key}/{verb}", status_code=202)
 async def act(house: Parts, key: str, verb: Verb) -> dict[str, Any]:
-    """Cancel everything unfinished, or pause, resume or rerun the job that matters now."""
+    """Cancel everything unfinished, pause or resume the job that matters now, or do again from where it went wrong."""
     with house.database.read() as session:
         row = house.pipeline_of(session, key)
         rows = list(current(jobs.of_pipeline(session, row.id)).values())
     if verb is Verb.CANCEL:
         _cancel_all(house, row)
     else:
-        act_on(house, matters(rows).id, verb)
+        chosen = to_redo(rows) if verb is Verb.RERUN else matters(rows)
+        act_on(house, chosen.id, verb)
     return _shown(house, row)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,39 @@ def test_a_training_done_again_is_what_the_steps_after_it_build_on(house: Home, 
     evaluated = client.job(redone["jobs"][3]["id"])
     assert evaluated["inputs"]["model"]["path"].startswith(train["folder"])
     assert (done["model"], redone["model"]) == ("retrained", "retrained-2")
+
+
+def test_a_cancelled_tune_is_done_again_as_a_whole(house: Home, client: Client, base: str) -> None:
+    recipe = {"name": "sleep-then", "data": {"path": house.rows()}, "base": {"model": base}}
+    started = client.start_tune(recipe)
+    client.act(started["pipeline"], "cancel")
+    ended = finished(client, started["pipeline"])
+    assert {job["state"] for job in ended["jobs"]} == {"cancelled"}
+    again = client.act(started["pipeline"], "rerun")
+    assert [job["kind"] for job in again["jobs"]] == [job["kind"] for job in ended["jobs"]]
+    assert [job["rerun_of"] for job in again["jobs"]] == [job["id"] for job in ended["jobs"]]
+    assert again["jobs"][0]["state"] in ("queued", "starting", "running")
+    assert {job["state"] for job in again["jobs"][1:]} == {"blocked"}
+    assert all(later["depends_on"] == [earlier["id"]] for earlier, later in pairwise(again["jobs"]))
+    client.act(started["pipeline"], "cancel")
+    finished(client, started["pipeline"])
+
+
+def test_doing_a_tune_again_begins_with_what_did_not_succeed_or_else_with_everything(
+    house: Home, client: Client, base: str
+) -> None:
+    done = tune(house, client, base, "twice", serve={"enabled": False})
+    client.act(done["jobs"][3]["id"], "rerun")
+    client.act(done["pipeline"], "cancel")
+    partly = finished(client, done["pipeline"])
+    kept = [job["id"] for job in partly["jobs"] if job["state"] == "succeeded"]
+    client.act(done["pipeline"], "rerun")
+    redone = finished(client, done["pipeline"])
+    assert redone["state"] == "succeeded"
+    assert [job["id"] for job in redone["jobs"]][: len(kept)] == kept
+    client.act(done["pipeline"], "rerun")
+    whole = finished(client, done["pipeline"])
+    assert [job["rerun_of"] for job in whole["jobs"]] == [job["id"] for job in redone["jobs"]]
 
 
 def test_a_bug_in_a_worker_is_told_as_one(house: Home, client: Client) -> None:
