@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
@@ -37,7 +37,7 @@ class StoreRefused(LuthierError):
     """A database that this release must not touch: damaged, or of a later release."""
 
     code = "store-refused"
-    exit_status: ClassVar[int] = 78
+    exit_status = 78
 
 
 class Database:

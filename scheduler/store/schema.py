@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from sqlalchemy import Connection, inspect
 
@@ -18,7 +17,7 @@ class NewerSchema(LuthierError):
     """A database written by a later release."""
 
     code = "newer-schema"
-    exit_status: ClassVar[int] = 78
+    exit_status = 78
 
 
 def migrate(connection: Connection) -> None:

@@ -126,7 +126,10 @@ def test_a_job_folder_is_written_once_and_tampering_is_seen(tmp_path: Path) -> N
 
 def test_a_lease_goes_with_the_process_that_holds_it(tmp_path: Path) -> None:
     lease = tmp_path / "attempts" / "1" / "lease"
-    code = f"import sys; from pathlib import Path; from appliance.jobdir import take_lease; take_lease(Path({str(lease)!r})); print('held', flush=True); sys.stdin.read()"
+    code = (
+        "import sys; from pathlib import Path; from appliance.jobdir import take_lease\n"
+        f"take_lease(Path({str(lease)!r})); print('held', flush=True); sys.stdin.read()"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
     )
@@ -245,7 +248,8 @@ def test_the_kernel_loads_nothing_heavy() -> None:
         "work",
     ]
     code = "import sys\n" + "\n".join(f"import appliance.{name}" for name in modules)
-    code += "\nprint(sorted(m for m in sys.modules if m.split('.')[0] in {'torch','transformers','numpy','pydantic','fastapi','sqlalchemy'}))"
+    code += "\nheavy = {'torch', 'transformers', 'numpy', 'pydantic', 'fastapi', 'sqlalchemy'}"
+    code += "\nprint(sorted(heavy & {name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
     assert done.stdout.strip() == "[]"
     assert importlib.util.find_spec("torch") is not None
