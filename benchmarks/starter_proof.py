@@ -34,10 +34,10 @@ INTRODUCTION = """# The starter's proof
 The sample recipe, run with plain peft and no code of Luthier's own loop:
 `python benchmarks/starter_proof.py --without-replay --out docs/starter-proof.md`.
 
-A row is one seed: its own split, order and initial adapter. `held-out orders` is exact match on 140 orders that were not
-trained on; the skills are exact match on the 36 held-out items each of `skills.jsonl`. `least kept` is the lowest share
-of its score that any skill kept. The last row leaves the replay rows out. Seconds are those of the training loop on two
-cores that several other programs were using too.
+A row is one seed: its own split, order and initial adapter. `held-out orders` is exact match on 140 orders never
+trained on; the skills are exact match on the 36 held-out items each of `skills.jsonl`. `least kept` is the lowest
+share of its score that any skill kept. The last row leaves the replay rows out. Seconds are those of the training loop
+on two cores that several other programs were using too.
 
 """
 
