@@ -14,7 +14,9 @@ from typing import Any
 
 from sqlmodel import Session
 
-from appliance.errors import LuthierError
+from appliance import durable
+from appliance.errors import DiskFull, LuthierError
+from appliance.jobdir import JobDir
 from appliance.settings import Settings
 from appliance.states import ACTIVE, JobState
 from appliance.text import now_iso
@@ -50,6 +52,8 @@ class Dispatch:
     """Whether something changed since the queue was last looked at."""
     _not_before: dict[str, float] = field(default_factory=dict)
     _look_again: float = math.inf
+    _unstarted: set[str] = field(default_factory=set)
+    """Jobs that were claimed and then found no room on the disk."""
 
     def __post_init__(self) -> None:
         self.follower = Follower(self._heard)
@@ -61,6 +65,7 @@ class Dispatch:
             self.settle(job, attempt)
         self.supervisor.press()
         if self.dirty or time.monotonic() >= self._look_again:
+            self._put_back()
             self.dirty = False
             self.start()
 
@@ -74,6 +79,15 @@ class Dispatch:
             if claimed:
                 self._launch(chosen.id)
         self._look_again = min(self._not_before.values(), default=math.inf)
+
+    def _put_back(self) -> None:
+        """Queue again what could not be started because the disk was full; the attempt is not counted."""
+        for id_ in list(self._unstarted):
+            with self.database.write() as session:
+                queue.unclaim(session, id_)
+                if jobs.get(session, id_).cancel_requested:
+                    queue.cancel(session, id_)
+            self._unstarted.discard(id_)
 
     def placement(self, session: Session) -> Placement:
         """What would be decided now, with a reason for each job that waits."""
@@ -146,16 +160,14 @@ class Dispatch:
         """Write the job's folder if this is its first attempt, and start its shim."""
         folder = self.supervisor.folder(id_)
         try:
-            with self.database.write() as session:
-                row = jobs.get(session, id_)
-                if not folder.job_file.exists():
-                    job = self._briefing.job(session, row)
-                    folder.create(job)
-                    jobs.change(session, id_, inputs=dict(job.inputs))
-                if row.kind == SERVE:
-                    deployments.server_began(session)
-                    deployments.write_models(session, folder)
-            self.supervisor.launch(id_, row.attempts)
+            with durable.disk_errors(folder.path):
+                row = self._brief(id_, folder)
+                self.supervisor.launch(id_, row.attempts)
+        except DiskFull:
+            # It has not begun: it waits in the queue until there is room.
+            self._unstarted.add(id_)
+            self.dirty = True
+            raise
         except (LuthierError, OSError) as error:
             self._could_not_start(id_, error)
             return
@@ -163,6 +175,18 @@ class Dispatch:
         with self.database.write() as session:
             self.wish_changed(queue.move(session, id_, JobState.RUNNING))
         logger.info("Attempt started.", extra={"job": id_, "attempt": row.attempts, "kind": row.kind})
+
+    def _brief(self, id_: str, folder: JobDir) -> JobRow:
+        with self.database.write() as session:
+            row = jobs.get(session, id_)
+            if not folder.job_file.exists():
+                job = self._briefing.job(session, row)
+                folder.create(job)
+                jobs.change(session, id_, inputs=dict(job.inputs))
+            if row.kind == SERVE:
+                deployments.server_began(session)
+                deployments.write_models(session, folder)
+        return row
 
     def _could_not_start(self, id_: str, error: LuthierError | OSError) -> None:
         told = error if isinstance(error, LuthierError) else LuthierError(f"The job could not be started: {error}")

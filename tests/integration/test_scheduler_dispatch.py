@@ -1,0 +1,88 @@
+"""The pulse in this process, on a real database with real shims, while the disk has no room."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scheduler_home import until
+
+from appliance import durable
+from appliance.errors import DiskFull
+from appliance.paths import find_paths
+from appliance.settings import load_settings
+from appliance.states import JobState
+from scheduler import queue
+from scheduler.dispatch import Dispatch
+from scheduler.endpoint import Endpoint
+from scheduler.placement import Capacity
+from scheduler.store import jobs
+from scheduler.store.database import Database
+from scheduler.store.tables import JobRow
+from scheduler.supervisor import Supervisor
+
+WORKER = Path(__file__).parent.parent / "scheduler_worker.py"
+JOB = "j-aaaaaa"
+full: list[str] = []
+"""Names of files for which there is no room."""
+
+
+def _refuse(event: str, arguments: tuple[object, ...]) -> None:
+    if full and event == "luthier.durable" and arguments[0] == "write" and Path(str(arguments[1])).match(full[0]):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+sys.addaudithook(_refuse)
+
+
+@pytest.fixture
+def dispatch(home: Path) -> Iterator[Dispatch]:
+    paths = find_paths({"LUTHIER_HOME": str(home)})
+    database = Database(paths)
+    durable.make_folder(paths.jobs)
+    supervisor = Supervisor(paths.jobs, [sys.executable, str(WORKER)])
+    made = Dispatch(database, supervisor, load_settings(paths.config_file), Capacity(("cpu",), 2), Endpoint(supervisor))
+    yield made
+    full.clear()
+    database.close()
+
+
+def put(dispatch: Dispatch, **values: object) -> None:
+    with dispatch.database.write() as session:
+        jobs.add(session, JobRow(id=JOB, kind="plan", **({"state": "queued", "name": "n"} | values)))
+    dispatch.dirty = True
+
+
+def row(dispatch: Dispatch) -> JobRow:
+    with dispatch.database.read() as session:
+        return jobs.get(session, JOB)
+
+
+def ended(dispatch: Dispatch) -> bool:
+    dispatch.step()
+    return row(dispatch).state in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+def test_a_job_there_is_no_room_for_waits_in_the_queue_and_starts_when_there_is(dispatch: Dispatch) -> None:
+    put(dispatch)
+    full.append("*job.json*")
+    for _ in range(3):
+        with pytest.raises(DiskFull):
+            dispatch.step()
+    full.clear()
+    until(lambda: ended(dispatch), "the job to end")
+    assert (row(dispatch).state, row(dispatch).attempts) == (JobState.SUCCEEDED, 1)
+
+
+def test_a_job_cancelled_while_there_is_no_room_for_it_is_not_started(dispatch: Dispatch) -> None:
+    put(dispatch)
+    full.append("*job.json*")
+    with pytest.raises(DiskFull):
+        dispatch.step()
+    with dispatch.database.write() as session:
+        queue.cancel(session, JOB)
+    dispatch.step()
+    assert (row(dispatch).state, row(dispatch).attempts) == (JobState.CANCELLED, 0)
