@@ -102,6 +102,7 @@ def assemble(pipeline: PipelineRow, rows: Mapping[str, JobRow]) -> dict[str, Any
         "report": {"html": report["html"], "markdown": report["markdown"]} if "html" in report else None,
         "question": report.get("question"),
         "answer": report.get("answer"),
+        "unanswered": report.get("unanswered"),
         "error": error_of(rows),
     }
 

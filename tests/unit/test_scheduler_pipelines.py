@@ -95,6 +95,14 @@ def test_a_tune_tells_what_is_known_and_null_otherwise() -> None:
     assert told["job"] == made["train"].id
 
 
+def test_a_question_that_was_not_answered_is_told_with_the_reason() -> None:
+    made = rows()
+    assert assemble(pipeline(), made)["unanswered"] is None
+    made["report"].result = {"question": "Who?", "answer": None, "unanswered": "The endpoint was busy."}
+    told = assemble(pipeline(), made)
+    assert (told["question"], told["answer"], told["unanswered"]) == ("Who?", None, "The endpoint was busy.")
+
+
 def test_a_rerun_takes_the_place_of_what_it_reran() -> None:
     old, new = (JobRow(id=id_, kind="train", name="n", state="queued") for id_ in ("j-old", "j-new"))
     assert current([old, new])["train"].id == "j-new"
