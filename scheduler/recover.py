@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 def recover(database: Database, paths: Paths) -> dict[str, int]:
     """Index every job folder and tune. Raises ``Conflict`` unless the database has no jobs yet.
 
-    What the folders do not tell is lost: jobs alone that never started, and that something was removed.
+    What the folders do not tell is lost: jobs alone that never started, that something was removed, and what was
+    wished. A job whose attempt broke off may have been cancelled or paused, so it is paused and a person resumes it;
+    only the endpoint's server goes on by itself, because what it is to serve is in its folder.
     """
     with database.write() as session:
         if jobs.listed(session, jobs.JobFilter(limit=1)):
@@ -110,6 +112,8 @@ def _fill(row: JobRow, folder: JobDir, job: Job) -> None:
         return
     verdict = judge(Ended(kind=job.kind, result=folder.read_result(last), exit=folder.read_exit(last)))
     row.state, row.result, row.error = verdict.state, verdict.result, verdict.error
+    if verdict.state is JobState.QUEUED and job.kind != SERVE:
+        row.state = JobState.PAUSED
     row.progress = outcomes.last_words(folder, last).progress
     if verdict.state is not JobState.QUEUED:
         row.ended_at = _written(folder.result_file(last))

@@ -282,6 +282,26 @@ def test_a_lost_database_is_rebuilt_from_the_folders_while_a_job_runs(house: Hom
         assert client.pipeline(half)["deployment"]["state"] == "ready"
 
 
+def test_what_was_cancelled_or_paused_does_not_start_by_itself_when_the_database_is_lost(house: Home) -> None:
+    ids = {verb: house.train(steps=400) for verb in ("cancel", "pause", None)}
+    with house.client() as client:
+        for verb, id_ in ids.items():
+            house.running(id_)
+            if verb is not None:
+                client.act(id_, verb)
+                until(lambda id_=id_: house.job(id_)["state"] in ("cancelled", "paused"), "the wish to be heard")
+    house.kill()
+    send(house.pids(str(ids[None]))["shim"], signal.SIGKILL)
+    until(lambda: not house.processes(), "the last worker to be gone")
+    for path in house.paths.state.glob("luthier.db*"):
+        path.unlink()
+    house.start()
+    assert {house.job(id_)["state"] for id_ in ids.values()} == {"paused"}
+    with house.client() as client:
+        client.act(ids["pause"], "resume")
+    until(lambda: house.job(ids["pause"])["attempts"] == 2, "the paused job to go on")
+
+
 def test_a_cancel_cannot_be_raced_into_a_second_run(house: Home) -> None:
     """Submit and cancel at once, many times: nothing that was cancelled before it started ever runs."""
     with house.client() as client:
