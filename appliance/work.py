@@ -13,12 +13,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from appliance import durable
-from appliance.errors import Conflict, Interrupted, LuthierError, OutOfMemory
+from appliance.errors import Conflict, DiskFull, Interrupted, LuthierError, OutOfMemory
 from appliance.events import EventType, EventWriter
 from appliance.jobdir import Job, JobDir, is_leased
 from appliance.registry import Entry, Registry
@@ -72,16 +73,25 @@ class Work:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one attempt; exit status 0 when the result is ok."""
+    """Run one attempt; exit status 0 when the result is ok, 74 when the disk has no room to say how it ended."""
     parser = argparse.ArgumentParser(prog="python -m appliance.work", description="Run one attempt of a job.")
     parser.add_argument("folder", type=Path, help="the job folder")
     parser.add_argument("--attempt", type=int, help="number of the attempt (by hand: the next one)")
     options = parser.parse_args(argv)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     folder = JobDir(options.folder)
-    number = options.attempt or _next_attempt(folder)
     stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "requested", True))
+    try:
+        with durable.disk_errors(folder.path):
+            return _run(folder, options.attempt or _next_attempt(folder), stop)
+    except DiskFull as error:
+        logger.error(error.message)
+        return os.EX_IOERR
+
+
+def _run(folder: JobDir, number: int, stop: StopFlag) -> int:
+    """What this rank does; its exit status."""
     if int(os.environ.get("RANK", "0")) != 0:
         KINDS.load(folder.read().kind)(Work(folder.read(), folder, number, _silent, stop))
         return 0
@@ -115,7 +125,9 @@ def _attempt(folder: JobDir, number: int, stop: StopFlag) -> dict[str, Any]:
     except BaseException as error:
         traceback.print_exc()
         result = {"ok": False, "error": _describe(error)}
-    events.emit(EventType.ENDED, ok=result["ok"], code=None if result["ok"] else result["error"]["code"])
+    # The result says the same, and may still fit.
+    with suppress(DiskFull):
+        events.emit(EventType.ENDED, ok=result["ok"], code=None if result["ok"] else result["error"]["code"])
     events.close()
     return result
 

@@ -207,7 +207,7 @@ class Dispatch:
         ended = Ended(
             kind=row.kind,
             result=folder.read_result(attempt),
-            exit=folder.read_exit(attempt),
+            exit=self.supervisor.exit_record(row.id, attempt),
             cancel_requested=row.cancel_requested,
             pause_requested=row.pause_requested,
             fruitless=row.fruitless,

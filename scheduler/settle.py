@@ -5,12 +5,13 @@ Pure: the worker's result, the shim's record and the wishes in, a verdict out.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.errors import Interrupted, WorkerDied
+from appliance.errors import DiskFull, Interrupted, WorkerDied
 from appliance.states import JobState
 
 MOST_FRUITLESS = 3
@@ -53,7 +54,7 @@ def judge(ended: Ended) -> Verdict:
     if result is not None and result.get("ok"):
         made = result.get("result")
         return Verdict(state=JobState.SUCCEEDED, outcome="ok", result=made if isinstance(made, dict) else {})
-    error = dict(result.get("error") or {}) if result is not None else None
+    error = dict(result.get("error") or {}) if result is not None else _no_room(ended.exit)
     if error is not None and error.get("code") != Interrupted.code:
         return Verdict(state=JobState.FAILED, outcome=str(error.get("code")), error=error)
     outcome = Interrupted.code if error is not None else WorkerDied.code
@@ -64,6 +65,14 @@ def judge(ended: Ended) -> Verdict:
     if error is not None:
         return Verdict(state=JobState.QUEUED, outcome=outcome, fruitless=ended.fruitless)
     return _died(ended)
+
+
+def _no_room(exit_record: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A worker that could not even write its result says so by its exit status."""
+    if exit_record is None or exit_record.get("code") != os.EX_IOERR:
+        return None
+    hint = "Free some space, then rerun the job; what was saved before is intact."
+    return DiskFull("The disk is full: the job could not write how it ended.", hint=hint).as_dict()
 
 
 def _died(ended: Ended) -> Verdict:

@@ -17,11 +17,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from appliance import durable
+from appliance.errors import DiskFull
 from appliance.jobdir import JobDir, take_lease
 
 MARK = "LUTHIER_ATTEMPT"
@@ -99,7 +101,7 @@ class Tree:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one attempt from lease to exit record. Status 0 unless the attempt could not be begun."""
+    """Run one attempt from lease to exit record. Status 5 when it runs already, 74 when there is no room for it."""
     options = _options(argv)
     folder, attempt = JobDir(options.folder), options.attempt
     os.umask(0o077)
@@ -118,11 +120,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, tree.on_term)
     signal.signal(signal.SIGALRM, tree.on_alarm)
     begun = time.monotonic()
-    launch(tree, json.loads(options.worker) if options.worker else None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    tree.wait()
-    end_descendants()
-    durable.write_json(folder.exit_file(attempt), tree.record(time.monotonic() - begun))
+    try:
+        with durable.disk_errors(folder.path):
+            launch(tree, json.loads(options.worker) if options.worker else None)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            tree.wait()
+            end_descendants()
+            durable.write_json(folder.exit_file(attempt), tree.record(time.monotonic() - begun))
+    except DiskFull as error:
+        end_descendants()
+        # The log is on the same disk.
+        with suppress(OSError):
+            sys.stderr.write(f"{error.message}\n")
+        return os.EX_IOERR
     return 0
 
 

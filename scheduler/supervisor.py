@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from appliance import durable
 from appliance.errors import Conflict
@@ -104,6 +105,12 @@ class Supervisor:
             self.clean(job, watch.attempt)
             over.append((job, watch.attempt))
         return over
+
+    def exit_record(self, job: str, attempt: int) -> dict[str, Any] | None:
+        """``exit.json``, or what the shim's own status says when the disk had no room for that."""
+        watch = self._watched.get(job)
+        no_room = watch and watch.attempt == attempt and watch.process and watch.process.poll() == os.EX_IOERR
+        return self.folder(job).read_exit(attempt) or ({"code": os.EX_IOERR, "signal": None} if no_room else None)
 
     def forget(self, job: str) -> None:
         """Watch an attempt no longer."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ from scheduler_home import until
 
 from appliance import durable
 from appliance.errors import DiskFull
+from appliance.jobdir import Job, JobDir
+from appliance.launch import child_environment
 from appliance.paths import find_paths
 from appliance.settings import load_settings
 from appliance.states import JobState
@@ -52,7 +56,7 @@ def dispatch(home: Path) -> Iterator[Dispatch]:
 
 def put(dispatch: Dispatch, **values: object) -> None:
     with dispatch.database.write() as session:
-        jobs.add(session, JobRow(id=JOB, kind="plan", **({"state": "queued", "name": "n"} | values)))
+        jobs.add(session, JobRow(id=JOB, **({"kind": "plan", "state": "queued", "name": "n"} | values)))
     dispatch.dirty = True
 
 
@@ -86,3 +90,46 @@ def test_a_job_cancelled_while_there_is_no_room_for_it_is_not_started(dispatch: 
         queue.cancel(session, JOB)
     dispatch.step()
     assert (row(dispatch).state, row(dispatch).attempts) == (JobState.CANCELLED, 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one MiB, where root may make one."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(mount)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("a small tmpfs cannot be mounted here")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def fill(disk: Path) -> None:
+    free = os.statvfs(disk)
+    (disk / "filler").write_bytes(b"\0" * (free.f_bavail * free.f_frsize))
+
+
+def test_a_worker_and_its_shim_on_a_full_disk_say_so_by_their_status(small_disk: Path) -> None:
+    folder = JobDir(small_disk / JOB)
+    folder.create(Job(id=JOB, kind="plan", name="n", spec={}))
+    durable.make_folder(folder.attempt(1))
+    fill(small_disk)
+    for command in ([str(WORKER), str(folder.path), "--attempt", "1"], ["-m", "scheduler.shim", str(folder.path), "1"]):
+        ended = subprocess.run([sys.executable, *command], env=child_environment(), check=False)
+        assert ended.returncode == 74, command
+    assert folder.read_result(1) is None
+
+
+def test_a_job_whose_end_found_no_room_fails_for_the_disk(dispatch: Dispatch, small_disk: Path) -> None:
+    dispatch.supervisor.jobs = small_disk
+    put(dispatch, kind="train", name="sleep")
+    dispatch.step()
+    until(lambda: (small_disk / JOB / "events.jsonl").exists(), "the worker to begin")
+    until(lambda: dispatch.supervisor.pid(JOB), "the shim to have said who it is")
+    fill(small_disk)
+    dispatch.supervisor.stop(JOB)
+    until(lambda: ended(dispatch), "the job to end")
+    error = row(dispatch).error or {}
+    assert (row(dispatch).state, error["code"], row(dispatch).attempts) == (JobState.FAILED, "disk-full", 1)

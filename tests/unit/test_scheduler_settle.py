@@ -54,6 +54,15 @@ def test_a_new_checkpoint_begins_the_count_anew() -> None:
     assert (verdict.state, verdict.fruitless) == (JobState.QUEUED, 1)
 
 
+def test_a_worker_that_had_no_room_for_its_result_fails_for_the_disk_and_is_not_tried_again() -> None:
+    verdict = judge(Ended(kind="train", result=None, exit={"code": 74, "signal": None}))
+    assert (verdict.state, verdict.outcome) == (JobState.FAILED, "disk-full")
+    assert verdict.error is not None
+    assert "Free some space" in verdict.error["hint"]
+    made = judge(Ended(kind="train", result=OK, exit={"code": 74, "signal": None}))
+    assert made.state is JobState.SUCCEEDED
+
+
 def test_an_orderly_stop_is_not_counted_as_a_death() -> None:
     verdict = judge(Ended(kind="train", result=failed("interrupted"), exit=None, fruitless=2))
     assert (verdict.state, verdict.fruitless) == (JobState.QUEUED, 2)
