@@ -55,4 +55,10 @@ async def remove(house: Parts, key: str) -> None:
         user = jobs.using(session, "model", row.path)
         if user is not None:
             raise Conflict(f"'{row.name}' is used by {user.id} ({user.kind}).", hint=f"Cancel {user.id} first.")
+        folders = [row.path, *filter(None, [(row.exported or {}).get("merged")])]
+        others = (other for folder in folders for other in things.models_on(session, folder))
+        # A model added by hand is its own base, and one folder may be known under several names.
+        built = next((other for other in others if other.path not in folders), None)
+        if built is not None:
+            raise Conflict(f"'{row.name}' is the base of '{built.name}'.", hint=f"Remove {built.name} first.")
         things.delete(session, row)

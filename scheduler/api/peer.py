@@ -39,10 +39,14 @@ def peer_of(connection: socket.socket) -> Peer:
 
 
 def may_control(peer: Peer, path: Path) -> bool:
-    """The daemon's own user, root, and the members of the socket's group when it is not the daemon's own."""
-    owner = os.getuid()
+    """The daemon's own user, root, and the members of the socket's group when it is not the daemon's own.
+
+    A user's own group is what a new socket has by default; only a group given to it on purpose lets others in.
+    """
+    if peer.uid in (os.getuid(), 0):
+        return True
     group = path.stat().st_gid
-    return peer.uid in (owner, 0) or group in peer.groups
+    return group != os.getgid() and group in peer.groups
 
 
 class PeerProtocol(H11Protocol):

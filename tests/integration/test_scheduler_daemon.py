@@ -33,6 +33,7 @@ from appliance.errors import (
 )
 from appliance.jobdir import JobDir
 from appliance.launch import child_environment
+from scheduler.api.peer import Peer, may_control
 
 FORBIDDEN = {"torch", "transformers", "pyarrow", "pandas", "numpy", "llama_cpp", "tokenizers", "onnxruntime", "peft"}
 
@@ -283,6 +284,19 @@ def test_a_model_made_here_can_be_a_base(house: Home, client: Client, base: str)
         client.model("added")
 
 
+def test_a_model_that_another_was_built_on_stays_until_that_is_gone(house: Home, client: Client, base: str) -> None:
+    client.add_model(base, "ground")
+    client.add_model(base, "ground-too")
+    tune(house, client, base, "built", serve={"enabled": False})
+    with pytest.raises(Conflict, match="'built'"):
+        client.remove_model("ground")
+    client.remove_model("built")
+    client.remove_model("ground")
+    client.remove_model("ground-too")
+    with pytest.raises(NotFound):
+        client.model("ground")
+
+
 REFUSALS: list[tuple[dict[str, Any], type[LuthierError], str]] = [
     ({"data": {"path": "/no/such/file.jsonl"}}, FileNotFound, "/no/such/file.jsonl"),
     ({"data": {"path": "relative.jsonl"}}, UsageError, "relative"),
@@ -473,6 +487,19 @@ def test_the_socket_is_private_and_a_stranger_is_refused(house: Home) -> None:
     assert stat.S_ISSOCK(mode)
     assert stat.S_IMODE(mode) == 0o660
     assert stat.S_IMODE(house.paths.socket.parent.stat().st_mode) & 0o027 == 0
+
+
+def test_only_a_group_that_was_given_to_the_socket_lets_its_members_in(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    path.touch()
+    member, root, owner = (Peer(1, uid, frozenset({path.stat().st_gid})) for uid in (os.getuid() + 1, 0, os.getuid()))
+    assert path.stat().st_gid == os.getgid()
+    assert [may_control(peer, path) for peer in (member, root, owner)] == [False, True, True]
+    other = next((group for group in os.getgroups() if group != os.getgid()), 4 if os.getuid() == 0 else None)
+    if other is not None:
+        os.chown(path, -1, other)
+        assert may_control(Peer(1, os.getuid() + 1, frozenset({other})), path)
+        assert not may_control(member, path)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becoming another user takes root")
