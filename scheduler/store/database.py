@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
-from sqlmodel import Session, create_engine, text
+from sqlmodel import Session, create_engine
 
 from appliance import durable
 from appliance.errors import Conflict, DiskFull, LuthierError
@@ -143,8 +143,3 @@ def _damaged(paths: Paths, reason: str) -> StoreRefused:
         hint="Move it away and run `luthier daemon recover`: it is rebuilt from the job folders.",
         where=str(paths.database),
     )
-
-
-def count_of(session: Session, statement: str) -> int:
-    """One number from the database."""
-    return int(session.connection().execute(text(statement)).scalar() or 0)

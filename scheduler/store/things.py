@@ -55,10 +55,6 @@ def model(session: Session, id_: str) -> ModelRow | None:
     return session.exec(select(ModelRow).where(ModelRow.id == id_)).first()
 
 
-def model_of_job(session: Session, job: str) -> ModelRow | None:
-    return session.exec(select(ModelRow).where(ModelRow.job == job)).first()
-
-
 def model_of_pipeline(session: Session, pipeline_id: str) -> ModelRow | None:
     """The newest model that a pipeline made."""
     order = col(ModelRow.number).desc()
