@@ -7,6 +7,7 @@ feed cannot continue from is told to begin anew.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +16,8 @@ from typing import Any
 
 KEPT = 4096
 """Events a client may have missed and still catch up on."""
+KEPT_BYTES = 16 << 20
+"""And their size together: a whole tune with its evaluation can be a megabyte."""
 QUIET = 15.0
 """Seconds after which a comment is sent, so that both ends know the other is there."""
 
@@ -26,14 +29,16 @@ class Event:
     number: int
     noun: str
     """job, pipeline, dataset, model, deployment, progress or status."""
-    data: Mapping[str, Any]
+    text: str
+    """What happened, as JSON in ASCII: written once for all who listen, and as long as it is large."""
 
 
 @dataclass
 class Feed:
     """A ring of events and those who wait for the next one. Belongs to the event loop's thread."""
 
-    _ring: deque[Event] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _ring: deque[Event] = field(default_factory=deque)
+    _held: int = 0
     # Microseconds fit the integers of JSON readers until the year 2255, and one boot makes fewer events than that.
     newest: int = field(default_factory=lambda: time.time_ns() // 1000)
     closed: bool = False
@@ -42,7 +47,12 @@ class Feed:
     def publish(self, noun: str, data: Mapping[str, Any]) -> None:
         """Tell everybody."""
         self.newest += 1
-        self._ring.append(Event(self.newest, noun, data))
+        event = Event(self.newest, noun, json.dumps(dict(data)))
+        self._ring.append(event)
+        self._held += len(event.text)
+        # The newest stays however large it is: those who listen are about to take it.
+        while len(self._ring) > 1 and (len(self._ring) > KEPT or self._held > KEPT_BYTES):
+            self._held -= len(self._ring.popleft().text)
         self._wake()
 
     def close(self) -> None:
@@ -67,7 +77,7 @@ class Feed:
                 bell.clear()
                 missed = self.since(seen)
                 if missed is None:
-                    missed = [Event(self.newest, "reset", {"newest": self.newest})]
+                    missed = [Event(self.newest, "reset", json.dumps({"newest": self.newest}))]
                 for event in missed:
                     seen = event.number
                     yield event

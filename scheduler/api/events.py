@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -33,4 +32,4 @@ async def _lines(feed: Feed, after: int) -> AsyncIterator[str]:
 
 def frame(event: Event) -> str:
     """One event on the wire; JSON has no raw line breaks, so one data line is enough."""
-    return f"id: {event.number}\nevent: {event.noun}\ndata: {json.dumps(dict(event.data))}\n\n"
+    return f"id: {event.number}\nevent: {event.noun}\ndata: {event.text}\n\n"

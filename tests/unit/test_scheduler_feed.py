@@ -26,7 +26,7 @@ async def take(feed: Feed, after: int, count: int) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     async for event in feed.stream(after):
         if event is not None:
-            found.append((event.noun, dict(event.data).get("n")))
+            found.append((event.noun, json.loads(event.text).get("n")))
         if len(found) == count:
             break
     return found
@@ -66,6 +66,23 @@ def test_a_client_that_was_away_too_long_is_told_so(monkeypatch: pytest.MonkeyPa
         feed.publish("job", {"n": n})
     assert feed.since(start) is None
     assert feed.since(start + 1) is not None
+
+
+def test_large_events_are_kept_only_up_to_a_size_and_the_newest_always() -> None:
+    feed = Feed()
+    start = feed.newest
+    for n in range(40):
+        feed.publish("pipeline", {"n": n, "evaluation": "x" * (1 << 20)})
+    assert feed.since(start) is None
+    kept = feed.since(feed.newest - 15)
+    assert kept is not None
+    assert json.loads(kept[-1].text)["n"] == 39
+    assert feed.since(feed.newest - 17) is None
+    feed.publish("pipeline", {"n": 40, "evaluation": "x" * (2 * feeds.KEPT_BYTES)})
+    assert asyncio.run(take(feed, feed.newest - 1, 1)) == [("pipeline", 40)]
+    feed.publish("job", {"n": 41})
+    assert asyncio.run(take(feed, feed.newest - 1, 1)) == [("job", 41)]
+    assert feed.since(feed.newest - 2) is None
 
 
 def test_numbers_go_on_rising_over_a_restart() -> None:
