@@ -15,19 +15,19 @@ _SERIES = ("loss", "learning_rate", "tokens_per_second")
 
 def curves(events: Path, points: int) -> dict[str, Any]:
     """Series by step. A step done again after a restart counts once, with its newest values."""
-    steps: dict[int, dict[str, Any]] = {}
+    steps: dict[int, tuple[Any, ...]] = {}
     validation: dict[int, Any] = {}
     for event in read_events(events):
         step = event.get("step")
         if event["type"] == EventType.STEP and isinstance(step, int):
-            steps[step] = event
+            steps[step] = tuple(event.get(name) for name in _SERIES)
         elif event["type"] == EventType.EVALUATED and isinstance(step, int):
             validation[step] = event.get("loss")
-    rows = [steps[step] for step in sorted(steps)]
-    kept = [rows[index] for index in thin([row.get("loss") for row in rows], points)]
-    series = {name: [row.get(name) for row in kept] for name in _SERIES}
+    order = sorted(steps)
+    kept = [order[index] for index in thin([steps[step][_SERIES.index("loss")] for step in order], points)]
+    series = {name: [steps[step][place] for step in kept] for place, name in enumerate(_SERIES)}
     measured = sorted((step, loss) for step, loss in validation.items())
-    return {"step": [row["step"] for row in kept], **series, "validation": [list(pair) for pair in measured]}
+    return {"step": kept, **series, "validation": [list(pair) for pair in measured]}
 
 
 def thin(values: Sequence[float | None], points: int) -> list[int]:
