@@ -72,13 +72,16 @@ class Dispatch:
     def start(self) -> None:
         """Start every queued job that placement lets go."""
         with self.database.read() as session:
-            wanted = self.placement(session).starts
-        for chosen in wanted:
+            decided = self.placement(session)
+        # Only what still waits is waited for: a claimed or cancelled job is none of it.
+        self._not_before = {id_: at for id_, at in self._not_before.items() if id_ in decided.reasons}
+        now = time.monotonic()
+        self._look_again = min((at for at in self._not_before.values() if at > now), default=math.inf)
+        for chosen in decided.starts:
             with self.database.write() as session:
                 claimed = queue.claim(session, chosen.id, chosen.device)
             if claimed:
                 self._launch(chosen.id)
-        self._look_again = min(self._not_before.values(), default=math.inf)
 
     def _put_back(self) -> None:
         """Queue again what could not be started because the disk was full; the attempt is not counted."""

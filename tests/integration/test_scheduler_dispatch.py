@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import subprocess
 import sys
@@ -133,3 +134,21 @@ def test_a_job_whose_end_found_no_room_fails_for_the_disk(dispatch: Dispatch, sm
     until(lambda: ended(dispatch), "the job to end")
     error = row(dispatch).error or {}
     assert (row(dispatch).state, error["code"], row(dispatch).attempts) == (JobState.FAILED, "disk-full", 1)
+
+
+def test_the_time_of_the_next_look_is_that_of_a_job_that_waits_and_of_no_other(dispatch: Dispatch) -> None:
+    put(dispatch, kind="train", name="crash")
+    until(lambda: looked(dispatch) == (JobState.QUEUED, 1, False), "the second attempt to be put off")
+    until(lambda: looked(dispatch)[1:] == (2, True), "the second attempt to begin, with no look left over")
+    until(lambda: looked(dispatch) == (JobState.QUEUED, 2, False), "the third attempt to be put off")
+    with dispatch.database.write() as session:
+        queue.cancel(session, JOB)
+    assert looked(dispatch) == (JobState.CANCELLED, 2, True)
+
+
+def looked(dispatch: Dispatch) -> tuple[str, int, bool]:
+    """The job's state and attempts after a look at the queue, and whether no time is set for the next look."""
+    dispatch.dirty = True
+    dispatch.step()
+    found = row(dispatch)
+    return found.state, found.attempts, dispatch._look_again == math.inf
