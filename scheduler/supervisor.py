@@ -7,6 +7,7 @@ runs without one: a daemon that is killed right after starting a shim cannot mak
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from appliance.jobdir import JobDir, is_leased, take_lease
 from appliance.launch import child_environment, python
 from scheduler.shim import kill_marked
 
+logger = logging.getLogger(__name__)
 GRACE = 30.0
 """Seconds a worker gets between the first request to stop and the one that kills it."""
 
@@ -53,6 +55,8 @@ class Supervisor:
     worker_command: Sequence[str] | None = None
     """Replaces ``python -m appliance.work`` (or ``serving``), for running other code as a worker."""
     grace: float = GRACE
+    patience: float = 5.0
+    """Seconds to wait for what a killed shim left behind; a process in a disk's hands cannot be killed."""
     _watched: dict[str, Watch] = field(default_factory=dict)
 
     def folder(self, job: str) -> JobDir:
@@ -120,7 +124,11 @@ class Supervisor:
         """Kill what a killed shim may have left behind; a shim that ended by itself leaves nothing."""
         folder = self.folder(job)
         if folder.attempt(attempt).is_dir() and folder.read_exit(attempt) is None:
-            while kill_marked(folder.attempt(attempt)):
+            deadline = time.monotonic() + self.patience
+            while left := kill_marked(folder.attempt(attempt)):
+                if time.monotonic() > deadline:
+                    logger.error("Processes of an attempt do not end.", extra={"job": job, "processes": left})
+                    return
                 time.sleep(0.01)
 
     def stop(self, job: str) -> None:

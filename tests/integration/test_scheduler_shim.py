@@ -15,6 +15,7 @@ from scheduler_home import alive, until
 from appliance.jobdir import Job, JobDir, is_leased
 from appliance.launch import child_environment
 from scheduler.shim import kill_marked, worker_environment
+from scheduler.supervisor import Supervisor
 
 SCRIPTS = {
     "ok": "pass",
@@ -135,6 +136,18 @@ def test_what_a_killed_shim_leaves_behind_is_found_by_its_mark(folder: JobDir) -
     assert alive(orphan)
     assert orphan in kill_marked(folder.attempt(1))
     until(lambda: not alive(orphan), "the orphan to die")
+
+
+def test_what_does_not_end_however_often_it_is_killed_is_given_up(folder: JobDir) -> None:
+    """Shells without the mark begin anew whatever is killed."""
+    os.makedirs(folder.attempt(1))
+    again = f"while :; do LUTHIER_ATTEMPT={folder.attempt(1)} sleep 60; done & "
+    stubborn = subprocess.Popen(["sh", "-c", again * 8 + "wait"], start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        Supervisor(folder.path.parent, patience=0.3).clean(folder.path.name, 1)
+    finally:
+        os.killpg(stubborn.pid, signal.SIGKILL)
+        stubborn.wait()
 
 
 def test_there_is_one_process_a_rank_each_told_which(folder: JobDir) -> None:
