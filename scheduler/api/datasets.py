@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query
 from appliance.errors import Conflict, FileNotFound
 from scheduler import view
 from scheduler.api.app import Parts
+from scheduler.api.jobs import Limit
 from scheduler.store import jobs, lookup, things
 from scheduler.store.tables import DatasetRow
 
@@ -20,9 +21,9 @@ router = APIRouter(prefix="/datasets")
 
 
 @router.get("")
-async def listed(house: Parts) -> dict[str, Any]:
+async def listed(house: Parts, limit: Limit = 1000) -> dict[str, Any]:
     with house.database.read() as session:
-        return {"items": [view.dataset(row) for row in lookup.newest(session, DatasetRow)]}
+        return {"items": [view.dataset(row) for row in lookup.newest(session, DatasetRow, limit)]}
 
 
 @router.get("/{key}")

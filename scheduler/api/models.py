@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from appliance.errors import Conflict
 from scheduler import submit, view
 from scheduler.api.app import Parts
+from scheduler.api.jobs import Limit
 from scheduler.store import jobs, lookup, things
 from scheduler.store.tables import ModelRow
 
@@ -24,9 +25,9 @@ class NewModel(BaseModel):
 
 
 @router.get("")
-async def listed(house: Parts) -> dict[str, Any]:
+async def listed(house: Parts, limit: Limit = 1000) -> dict[str, Any]:
     with house.database.read() as session:
-        return {"items": [view.model(session, row) for row in lookup.newest(session, ModelRow)]}
+        return {"items": [view.model(session, row) for row in lookup.newest(session, ModelRow, limit)]}
 
 
 @router.post("", status_code=201)

@@ -11,7 +11,7 @@ from sqlmodel import Session
 from appliance.states import TERMINAL, JobState
 from scheduler import queue, records, submit
 from scheduler.api.app import Parts
-from scheduler.api.jobs import Verb, act_on
+from scheduler.api.jobs import Limit, Verb, act_on
 from scheduler.house import House, matters, to_redo
 from scheduler.pipelines import current, jobs_of
 from scheduler.store import jobs, lookup, things
@@ -48,7 +48,7 @@ async def create(house: Parts, asked: NewPipeline, response: Response, key: Key 
 
 
 @router.get("")
-async def listed(house: Parts, limit: int = 100) -> dict[str, Any]:
+async def listed(house: Parts, limit: Limit = 100) -> dict[str, Any]:
     """Tunes, newest first, without the results of their single jobs."""
     with house.database.read() as session:
         return {"items": [house.tune(session, row, brief=True) for row in lookup.newest(session, PipelineRow, limit)]}
