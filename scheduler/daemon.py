@@ -1,7 +1,8 @@
 """The composition root: ``python -m scheduler.daemon`` builds the parts and runs them until it is told to end.
 
 SIGTERM ends it; running jobs go on in their shims, and the next daemon adopts them. Exit status 0 when another
-daemon of this installation runs already, 78 when the database must not be touched, 74 when the disk fails.
+daemon of this installation runs already, 78 when the database must not be touched, 74 when the disk fails, 70 when
+a bug of ours ends it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
+from sqlalchemy.exc import OperationalError
 
 from appliance import durable
 from appliance.errors import DiskFull, LuthierError
@@ -169,15 +171,15 @@ def main(argv: Sequence[str] | None = None, *, worker_command: Sequence[str] | N
     except AnotherDaemon as error:
         sys.stderr.write(f"{error.message}\n")
         return 0
-    except DiskFull as error:
-        sys.stderr.write(f"{error.message}\n")
+    except (DiskFull, OSError, OperationalError) as error:
+        sys.stderr.write(f"{error}\n")
         return EXIT_IO
     except LuthierError as error:
         sys.stderr.write(f"{error.message}{f' {error.hint}' if error.hint else ''}\n")
         return error.exit_status
-    except OSError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_IO
+    except Exception:
+        logger.exception("The daemon ends because of a bug.")
+        return EXIT_BUG
     return 0
 
 

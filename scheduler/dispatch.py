@@ -55,6 +55,8 @@ class Dispatch:
     _unstarted: set[str] = field(default_factory=set)
     """Jobs that were claimed and then found no room on the disk."""
 
+    _unsettled: set[str] = field(default_factory=set)
+
     def __post_init__(self) -> None:
         self.follower = Follower(self._heard)
         self._briefing = Briefing(self.supervisor, self.settings, self.endpoint)
@@ -100,7 +102,21 @@ class Dispatch:
         return place(candidates, running, self.capacity, time.monotonic())
 
     def settle(self, id_: str, attempt: int) -> None:
-        """Record how an attempt ended. A result that makes no sense fails its job and nothing else."""
+        """Record how an attempt ended. Where its files cannot be read that is tried with each step; said once."""
+        try:
+            self._settle(id_, attempt)
+        except DiskFull:
+            raise
+        except (LuthierError, OSError) as error:
+            if id_ not in self._unsettled:
+                logger.error("An ended attempt cannot be settled.", extra={"job": id_, "error": str(error)})
+            self._unsettled.add(id_)
+            self.supervisor.keep(id_, attempt)
+        else:
+            self._unsettled.discard(id_)
+
+    def _settle(self, id_: str, attempt: int) -> None:
+        """A result that makes no sense fails its job and nothing else."""
         tail = self.follower.leave(id_) or outcomes.last_words(self.supervisor.folder(id_), attempt)
         self.endpoint.ended(id_)
         with self.database.read() as session:

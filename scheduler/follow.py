@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from appliance.events import EventType, parse_line
 
+logger = logging.getLogger(__name__)
 # The most of one file that is read at once; the rest comes with the next look.
 _CHUNK = 1 << 20
 _FREQUENT = {EventType.STEP, EventType.PROGRESS}
@@ -25,6 +27,8 @@ class Tail:
     offset: int = 0
     phase: str | None = None
     progress: dict[str, Any] | None = None
+    unreadable: bool = False
+    """Whether the last look failed; said once, and tried again with each look."""
 
     def read(self) -> list[dict[str, Any]] | None:
         """The next whole events, of the present attempt only, so often none; None when there is nothing new to read."""
@@ -34,6 +38,12 @@ class Tail:
                 data = stream.read(_CHUNK)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if not self.unreadable:
+                logger.error("Events cannot be read.", extra={"path": str(self.path), "error": str(error)})
+            self.unreadable = True
+            return None
+        self.unreadable = False
         whole = data[: data.rfind(b"\n") + 1]
         # A line longer than all that is read at once is no event of ours: it is passed over piece by piece.
         moved = len(whole) if whole or len(data) < _CHUNK else len(data)

@@ -93,8 +93,12 @@ class Supervisor:
         folder = self.folder(job)
         if not is_leased(folder.lease(attempt)):
             return False
-        self._watched[job] = Watch(folder, attempt)
+        self.keep(job, attempt)
         return True
+
+    def keep(self, job: str, attempt: int) -> None:
+        """Tell of an attempt among those that ended, once it has, until it is forgotten."""
+        self._watched.setdefault(job, Watch(self.folder(job), attempt))
 
     def watched(self) -> dict[str, int]:
         """Job → attempt of everything that is watched."""

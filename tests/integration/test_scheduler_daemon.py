@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -562,6 +563,16 @@ def test_the_daemon_tells_systemd_when_it_is_ready_and_ends_on_sigterm(tmp_path:
         assert manager.recv(64) == b"STOPPING=1"
     assert not home.paths.socket.exists()
     home.check_database()
+
+
+def test_a_database_that_fails_under_the_daemon_ends_it_with_the_status_of_a_disk(tmp_path: Path) -> None:
+    home = Home(tmp_path / "damaged")
+    process = home.start()
+    with sqlite3.connect(home.paths.database) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("DROP TABLE jobs")
+    assert process.wait(30) == 74
+    assert not home.paths.socket.exists()
 
 
 def test_a_client_that_listens_does_not_keep_the_daemon_from_ending(tmp_path: Path) -> None:

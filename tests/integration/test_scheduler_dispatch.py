@@ -152,3 +152,30 @@ def looked(dispatch: Dispatch) -> tuple[str, int, bool]:
     dispatch.step()
     found = row(dispatch)
     return found.state, found.attempts, dispatch._look_again == math.inf
+
+
+def test_files_of_one_job_that_cannot_be_read_hold_up_no_other(dispatch: Dispatch) -> None:
+    put(dispatch)
+    dispatch.step()
+    folder = dispatch.supervisor.folder(JOB)
+    until(lambda: folder.read_exit(1), "the attempt to end")
+    kept = folder.result_file(1).read_bytes()
+    for file in (folder.events, folder.result_file(1)):
+        file.unlink()
+        file.mkdir()
+    with dispatch.database.write() as session:
+        jobs.add(session, JobRow(id="j-bbbbbb", kind="plan", state="queued", name="other"))
+
+    def other() -> bool:
+        dispatch.dirty = True
+        dispatch.follower.look()
+        dispatch.step()
+        with dispatch.database.read() as session:
+            return jobs.get(session, "j-bbbbbb").state == JobState.SUCCEEDED
+
+    until(other, "the other job to succeed")
+    assert row(dispatch).state == JobState.RUNNING
+    folder.result_file(1).rmdir()
+    folder.result_file(1).write_bytes(kept)
+    until(lambda: ended(dispatch), "the job to be settled")
+    assert row(dispatch).state == JobState.SUCCEEDED
