@@ -24,6 +24,7 @@ from scheduler import queue
 from scheduler.dispatch import Dispatch
 from scheduler.endpoint import Endpoint
 from scheduler.placement import Capacity
+from scheduler.reconcile import reconcile
 from scheduler.store import jobs
 from scheduler.store.database import Database
 from scheduler.store.tables import JobRow
@@ -178,4 +179,19 @@ def test_files_of_one_job_that_cannot_be_read_hold_up_no_other(dispatch: Dispatc
     folder.result_file(1).rmdir()
     folder.result_file(1).write_bytes(kept)
     until(lambda: ended(dispatch), "the job to be settled")
+    assert row(dispatch).state == JobState.SUCCEEDED
+
+
+def test_a_daemon_begins_although_the_files_of_a_job_it_takes_over_cannot_be_read(
+    dispatch: Dispatch, home: Path
+) -> None:
+    put(dispatch, state="running", attempts=1)
+    folder = dispatch.supervisor.folder(JOB)
+    durable.make_folder(folder.result_file(1))
+    reconcile(dispatch.database, dispatch, find_paths({"LUTHIER_HOME": str(home)}))
+    dispatch.step()
+    assert row(dispatch).state == JobState.RUNNING
+    folder.result_file(1).rmdir()
+    durable.write_json(folder.result_file(1), {"ok": True, "result": {}})
+    dispatch.step()
     assert row(dispatch).state == JobState.SUCCEEDED
