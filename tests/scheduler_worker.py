@@ -27,6 +27,7 @@ def steps(work_: Work) -> dict[str, Any]:
     """Count to ``steps``, saving a checkpoint at each; begins again where the newest checkpoint is."""
     spec = work_.job.spec.get("training") or work_.job.spec
     total, pause = int(spec.get("steps") or STEPS), float(os.environ.get("TEST_STEP_SECONDS", "0.05"))
+    durable.sweep(work_.folder.checkpoints)
     saved = sorted(work_.folder.checkpoints.glob("step-*"))
     first = int(saved[-1].name.removeprefix("step-")) if saved else 0
     for step in range(first + 1, total + 1):
