@@ -31,7 +31,8 @@ SCRIPTS = {
         "import os, time\nif os.fork() == 0:\n  os.setsid(); print(os.getpid(), flush=True); time.sleep(600)\n"
         "time.sleep(0.2)"
     ),
-    "ranks": "import os; print('rank', os.environ['RANK'], 'of', os.environ['WORLD_SIZE'], flush=True)",
+    # Written at once: two ranks share one log, and a line in pieces may be interrupted by the other's.
+    "ranks": "import os; os.write(1, 'rank {RANK} of {WORLD_SIZE}\\n'.format(**os.environ).encode())",
     "one rank dies": "import os, sys, time; sys.exit(5) if os.environ['RANK'] == '1' else time.sleep(600)",
     "environment": "import json, os; print(json.dumps(dict(os.environ)), flush=True)",
     "memory": "x = bytearray(200 << 20)",
