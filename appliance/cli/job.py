@@ -149,6 +149,10 @@ COMMAND = Command(
         "pause": _verb("Stop a job at its next safe point; its checkpoint is kept.", "pause", "It stops when saved."),
         "resume": _verb("Let a paused job go on from its checkpoint.", "resume", "It is queued again."),
         "cancel": _verb("End a job, and what depends on it. What was made is kept.", "cancel", "It ends when saved."),
-        "rerun": _verb("Queue a failed or cancelled job again.", "rerun", "`luthier watch` follows it."),
+        "rerun": _verb(
+            "Queue an ended job again; of a tune, the first that did not succeed and all after it.",
+            "rerun",
+            "`luthier watch` follows it.",
+        ),
     },
 )

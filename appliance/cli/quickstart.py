@@ -70,7 +70,7 @@ def _show(call: Call, result: dict[str, Any]) -> None:
 
 
 COMMAND = Command(
-    about="Tune, prove, export and serve the bundled example: about two minutes on two cores, offline.",
+    about="Tune, prove, export and serve the bundled example: a few minutes on two cores, offline.",
     configure=configure,
     run=run,
     examples=("luthier quickstart", "luthier quickstart --json", "luthier quickstart --name mine"),
