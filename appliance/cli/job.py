@@ -150,7 +150,7 @@ COMMAND = Command(
         "resume": _verb("Let a paused job go on from its checkpoint.", "resume", "It is queued again."),
         "cancel": _verb("End a job, and what depends on it. What was made is kept.", "cancel", "It ends when saved."),
         "rerun": _verb(
-            "Queue an ended job again; of a tune, the first that did not succeed and all after it.",
+            "Queue an ended job, or what is undone of a tune, again.",
             "rerun",
             "`luthier watch` follows it.",
         ),
